@@ -1,0 +1,106 @@
+"""What a cluster backend plugin hands to RayLLM: a way to create, find and remove a Ray cluster."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol
+
+from rayllm.engines import OptionsT
+
+
+class Progress(Protocol):
+    """Told what is going on, so that a person sees it: `progress("cluster", "starting the head")`."""
+
+    def __call__(self, step: str, detail: str, *, done: bool = False) -> None:
+        """Report that `step` is now at `detail`; `done` closes the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    """What `ensure` has to make true."""
+
+    name: str
+    """The cluster's name: how it is found again from anywhere."""
+    gateway_host: str
+    gateway_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine of a cluster as the platform or Ray reports it."""
+
+    id: str
+    state: str
+    """`alive` or `dead`."""
+    reason: str = ""
+    """Why it is not alive."""
+    address: str = ""
+    head: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Ray's resource names and totals: `CPU`, `GPU`, `memory` (bytes), …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Ray cluster and how to talk to it."""
+
+    name: str
+    dashboard_url: str
+    """Ray's dashboard, without a trailing slash: `http://127.0.0.1:8265`."""
+    gateway_url: str
+    """Where OpenAI clients go, without `/v1`."""
+    token: str | None = field(default=None, repr=False)
+    """Ray's authentication token; a secret."""
+    state: Literal["ready", "starting", "failed"] = "ready"
+    reason: str = ""
+    """Why it is not ready, and what to do."""
+    created: bool = False
+    """True when this call of `ensure` created it."""
+    serve_port: int = 8001
+    """Port of Serve's own proxy, on loopback where we start Serve."""
+
+
+class ClusterBackend(ABC):
+    """One opened backend. All methods may be called again after a crash at any point."""
+
+    @abstractmethod
+    def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:
+        """Create the cluster or take the one that is there, and wait until Ray answers.
+
+        Raises:
+            ClusterError: it can't be brought up; what was made stays and the next call picks it up.
+        """
+
+    @abstractmethod
+    def find(self, name: str) -> Cluster | None:
+        """The cluster as it is now, healthy or not; None if there is none. Changes nothing."""
+
+    @abstractmethod
+    def destroy(self, name: str, progress: Progress) -> None:
+        """Remove everything `ensure` made for `name`; nothing there is no error."""
+
+    def deploy(self, cluster: Cluster, serve_config: Mapping[str, Any]) -> None:
+        """Hand a whole Serve config to the cluster; by default a PUT to Ray's dashboard."""
+        from rayllm.cluster.serve_api import ServeApi
+
+        with ServeApi.of(cluster) as api:
+            api.put_config(serve_config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend(Generic[OptionsT]):
+    """A kind of cluster that RayLLM can serve on, described as data."""
+
+    name: str
+    """What a person writes after `backend:`."""
+    summary: str
+    options: type[OptionsT]
+    """Validates the `cluster.options:` block."""
+    open: Callable[[OptionsT], ClusterBackend]
+    capabilities: Iterable[str] = field(default=frozenset())
+    """`create` where `down` removes the cluster itself, …"""
+
+
+AnyBackend = Backend[Any]

@@ -1,0 +1,83 @@
+"""The YAML file as types. Plugins' own blocks (`options:`) are checked against the plugin that was named."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints
+
+DeploymentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+"""Lower case words joined by single dashes: it becomes part of application names, paths and folders."""
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=80)]
+"""What clients send as `model`."""
+
+
+class Strict(BaseModel):
+    """Base of every block: an unknown key or a wrong type is an error, never a guess."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class ClusterConfig(Strict):
+    """Where the models run."""
+
+    backend: str = "local"
+    """An installed backend; `rayllm plugins` lists them."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """That backend's own options."""
+
+
+class ReplicaRange(Strict):
+    """Replicas that follow the load."""
+
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    target_ongoing: float = Field(default=8, gt=0)
+    """Requests in flight per replica that the autoscaler aims at."""
+
+
+class Resources(Strict):
+    """What one replica needs."""
+
+    gpus: int = Field(default=0, ge=0)
+    """Whole GPUs."""
+    cpus: float = Field(default=1, gt=0)
+    """CPU cores that Ray reserves."""
+    memory: Annotated[ByteSize, Field(gt=0, strict=False)] | None = None
+    """Main memory that Ray reserves: `8GiB`."""
+
+
+class ModelConfig(Strict):
+    """One model behind the endpoint."""
+
+    engine: str
+    """An installed engine; `rayllm plugins` lists them."""
+    source: str
+    """Where the weights are: `package:…`, `file:…` or a path on the nodes."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """That engine's own options."""
+    environment: str = "auto"
+    """`auto` takes a matching engine on the node or builds one; `current` is Ray's own Python; else a path."""
+    replicas: Annotated[int, Field(ge=0)] | ReplicaRange = 1
+    """A number, or `{min, max, target_ongoing}`."""
+    resources: Resources = Field(default_factory=Resources)
+    drain_s: float = Field(default=600, ge=0)
+    """Seconds that requests in flight may take to finish when a replica stops."""
+
+
+class GatewayConfig(Strict):
+    """The OpenAI-compatible endpoint."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on: loopback."""
+    port: int = Field(default=8000, ge=1, le=65535)
+
+
+class DeploymentConfig(Strict):
+    """A whole file."""
+
+    name: DeploymentName
+    """The cluster's and the deployment's name."""
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    models: dict[ModelName, ModelConfig] = Field(min_length=1)
+    gateway: GatewayConfig = Field(default_factory=GatewayConfig)

@@ -1,0 +1,1 @@
+"""From a checked file to what runs: plan, apply, watch, remove."""

@@ -1,0 +1,128 @@
+"""What an engine plugin hands to RayLLM: data and one pure function, never a running thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    """Base of every plugin's `options:` block: frozen, and an unknown key is an error.
+
+    A docstring under a field becomes its description in `rayllm schema` and in error texts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What the engine's process computes on, as found on the node that serves."""
+
+    kind: str
+    """`cpu` or `cuda`."""
+    features: frozenset[str] = frozenset()
+    """CPU flags as the kernel names them (`avx2`, `avx512f`, `avx512_bf16`, `amx_bf16`); empty on a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The Python packages an engine's process needs, in an environment of its own."""
+
+    requires: Sequence[str]
+    """Requirements as pip reads them, without index addresses; exact versions build the same everywhere."""
+    provides: str = ""
+    """The one requirement whose presence on a node makes its own Python a match; the first of `requires` if empty."""
+    python: str = ">=3.10,<3.14"
+    """Python versions the engine runs on."""
+    locked: bool = False
+    """`requires` names every package, dependencies included: they are installed without resolving."""
+    imports: Sequence[str] = ()
+    """Modules imported once after the build, to prove that the environment works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch(Generic[OptionsT]):
+    """Everything an engine's command may depend on. All values are final: nothing is left to look up."""
+
+    python: str
+    """Path of the interpreter of the engine's environment."""
+    model_path: str
+    """Folder with the model's files (Hugging Face layout), on this node."""
+    model_name: str
+    """The name clients send as `model`."""
+    options: OptionsT
+    host: str
+    """Address to listen on."""
+    port: int
+    device: Device
+    gpus: int = 0
+    """GPUs of this replica; they are the only ones the process sees."""
+    cpus: int = 1
+    """CPU cores reserved for this replica."""
+    memory: int | None = None
+    """Bytes of main memory reserved for this replica, if any were asked for."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Command:
+    """One process of an engine: `Command(python, "-m", "server", ready="/health")`."""
+
+    argv: tuple[str, ...]
+    ready: str
+    """HTTP path that answers 200 once the engine can serve."""
+    metrics: str | None
+    """HTTP path of the Prometheus metrics, if the engine has any."""
+    env: Mapping[str, str]
+    """Variables added to the process's environment. Never a secret: those come by name."""
+
+    def __init__(
+        self,
+        *argv: str,
+        ready: str = "/health",
+        metrics: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        object.__setattr__(self, "argv", argv)
+        object.__setattr__(self, "ready", ready)
+        object.__setattr__(self, "metrics", metrics)
+        object.__setattr__(self, "env", dict(env or {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine(Generic[OptionsT]):
+    """An OpenAI-compatible server that RayLLM can start, described as data."""
+
+    name: str
+    """What a person writes after `engine:`; lower case words joined by `-`."""
+    summary: str
+    """One line for `rayllm plugins`."""
+    options: type[OptionsT]
+    """Validates the `options:` block, before anything starts."""
+    environment: Environment | Mapping[str, Environment]
+    """What to install, for every device or by `Device.kind`."""
+    commands: Callable[[Launch[OptionsT]], Sequence[Command]]
+    """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
+    capabilities: Iterable[str] = field(default=frozenset())
+    """What the engine serves: `chat`, `completions`, `embeddings`, `streaming`, `gguf`, …"""
+    explain: Callable[[str], str | None] | None = None
+    """Turns the last lines of the engine's log into what to do next; None where it knows nothing."""
+
+    def environment_for(self, device: Device) -> Environment:
+        """The environment for `device`.
+
+        Raises:
+            KeyError: the engine does not run on that kind of device.
+        """
+        if isinstance(self.environment, Environment):
+            return self.environment
+        return self.environment[device.kind]
+
+
+AnyEngine = Engine[Any]

@@ -1,0 +1,1 @@
+"""What runs inside the cluster. Imports nothing but RayLLM, the standard library and what ray[serve] declares."""
