@@ -1,0 +1,55 @@
+"""A plugin with one engine, `fake`: no model, nothing to install, and told to be slow, to fail, to crash or to hang.
+
+Core does not register it: tests and tools do, by an entry point `rayllm.testing.fake_engine` of a distribution of their
+own, or by handing this module to discovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from rayllm import Command, Engine, Environment, Launch, Options, hookimpl
+
+SERVER = Path(__file__).with_name("fake_server.py")
+
+
+class FakeOptions(Options):
+    """What the fake engine can be told; left out, it starts at once and answers at once."""
+
+    answer: str | None = Field(default=None, pattern=r"\S")
+    """What it says, repeated until `max_tokens` is reached; by default `fake MODEL pid PID`."""
+    start_s: float = Field(default=0, ge=0, strict=False)
+    """Seconds until /health answers 200; until then 503."""
+    token_s: float = Field(default=0, ge=0, strict=False)
+    """Seconds for each token."""
+    fail_start: str | None = None
+    """Print this text after `start_s` and exit with status 1."""
+    crash_after: int | None = Field(default=None, ge=0)
+    """Answer so many generating requests and die on the next; the replica's own test prompts count."""
+    hang_after: int | None = Field(default=None, ge=0)
+    """Answer so many generating requests and never answer another, while /health stays 200."""
+
+
+def commands(launch: Launch[FakeOptions]) -> list[Command]:
+    """The one process of a replica, run by the node's own Python."""
+    told = launch.options.model_dump(exclude_none=True, exclude_defaults=True)
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
+    where = ["--host", launch.host, "--port", str(launch.port)]
+    what = ["--model", launch.model_name, "--model-path", launch.model_path]
+    return [Command(launch.python, "-I", str(SERVER), *what, *where, *flags, ready="/health", metrics="/metrics")]
+
+
+@hookimpl
+def rayllm_engines() -> Iterator[Engine[FakeOptions]]:
+    """Offer `fake`."""
+    yield Engine(
+        name="fake",
+        summary="answers without a model, for tests",
+        options=FakeOptions,
+        environment=Environment(requires=()),
+        commands=commands,
+        capabilities={"chat", "completions", "embeddings", "streaming"},
+    )

@@ -1,0 +1,52 @@
+"""The fake engine's plugin: options in, argv out, and argv that the server takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from rayllm import Command, Device, Launch
+from rayllm.testing.fake_engine import SERVER, FakeOptions, rayllm_engines
+
+
+def command(options: FakeOptions) -> Command:
+    """The fake engine's one command."""
+    (engine,) = rayllm_engines()
+    launch = Launch(
+        python=sys.executable,
+        model_path="/models/m",
+        model_name="small",
+        options=options,
+        host="127.0.0.1",
+        port=0,
+        device=Device(kind="cpu"),
+    )
+    (only,) = engine.commands(launch)
+    return only
+
+
+def test_no_options_no_flags() -> None:
+    """What is left out is left to the server."""
+    assert command(FakeOptions()).argv[1:] == (
+        *("-I", str(SERVER), "--model", "small", "--model-path", "/models/m"),
+        *("--host", "127.0.0.1", "--port", "0"),
+    )
+
+
+def test_every_option_reaches_the_server() -> None:
+    """The server takes all flags, also a text that looks like one."""
+    options = FakeOptions(answer="-hi", start_s=0.01, token_s=1, fail_start="--help me", crash_after=0, hang_after=0)
+    argv = command(options).argv
+    assert len(argv) == len(command(FakeOptions()).argv) + len(FakeOptions.model_fields)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "--help me")
+
+
+@pytest.mark.parametrize("wrong", [{"token_s": -1}, {"crash_after": 1.5}, {"answer": " "}, {"nothing": 1}])
+def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
+    """The options are as strict as any engine's."""
+    with pytest.raises(ValidationError):
+        FakeOptions.model_validate(wrong)
