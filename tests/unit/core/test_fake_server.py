@@ -204,7 +204,7 @@ def test_everything_is_503_until_ready(start: Callable[..., Fake]) -> None:
         port = taken.getsockname()[1]
     fake = start("--port", str(port), "--start-s", "60")
     fake.known_port = port
-    until(lambda: fake.listens())
+    until(fake.listens)
     assert fake.ask("/whoami")[0] == 200
     assert fake.ask("/health")[0] == 503
     status, text = fake.ask("/v1/chat/completions", chat())
