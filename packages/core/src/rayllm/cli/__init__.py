@@ -1,0 +1,25 @@
+"""The command line. Every error a person can act on ends here, as text without a traceback."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+
+def main() -> None:
+    """Run `rayllm`; the exit status is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show `→` shows `?`, and the command goes on.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    from rayllm.errors import RayllmError
+
+    try:
+        from rayllm.cli.app import app
+
+        app(prog_name="rayllm")
+    except RayllmError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,63 @@
+"""The commands and their names.
+
+A command is a function in a module of its own, and one line in `COMMANDS`. Its module imports at the top what its
+signature needs, and everything else inside the function: `rayllm --version` and `rayllm --help` import them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc
+from typing import Annotated, Any
+
+import typer
+
+from rayllm.cli.init import init
+from rayllm.cli.plugins import plugins
+from rayllm.cli.validate import validate
+
+COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plugins)
+"""In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
+
+
+def _help(command: Callable[..., Any]) -> str:
+    """The docstring, with the line breaks of its `Examples:` kept."""
+    return cleandoc(command.__doc__ or "").replace("\nExamples:", "\n\b\nExamples:")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rayllm import __version__
+
+        typer.echo(f"rayllm {__version__}")
+        raise typer.Exit
+
+
+def rayllm(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Serve large language models with Ray Serve, on any cluster, with any engine.
+
+    Examples:
+      rayllm init        write an example rayllm.yaml
+      rayllm validate    check it, before anything starts
+      rayllm plugins     see the engines and backends at hand
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app = typer.Typer(
+    # Rich would double the start-up time, and its boxes break in logs.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    callback=rayllm,
+    help=_help(rayllm),
+)
+for command in COMMANDS:
+    app.command(help=_help(command))(command)

@@ -1,0 +1,12 @@
+"""Options that several commands share, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FileOption = Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="The deployment's YAML file.")]
+DEFAULT_FILE = Path("rayllm.yaml")
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -1,0 +1,34 @@
+"""`rayllm validate`: is the file right?"""
+
+from __future__ import annotations
+
+from rayllm.cli.options import DEFAULT_FILE, FileOption, JsonOption
+
+
+def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
+    """Check a file against the installed plugins; start nothing.
+
+    All mistakes are shown at once, and the exit status is 2 if there are any.
+
+    Examples:
+      rayllm validate
+      rayllm validate -f prod.yaml --json
+    """
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.output import Output
+    from rayllm.config import ConfigErrors, load
+
+    output = Output()
+    plugins = discover(output)
+    try:
+        checked = load(file, plugins)
+    except ConfigErrors as error:
+        if json:
+            output.print_json({"file": str(file), "valid": False, "problems": error.as_json()})
+        raise
+    if json:
+        output.print_json({"file": str(file), "valid": True, "problems": []})
+        return
+    count = len(checked.config.models)
+    models = f"{count} model{'s' * (count != 1)}"
+    output.say(f"{file} is valid: {checked.config.name} on {checked.backend.name}, {models}", "good")

@@ -1,0 +1,117 @@
+"""Check a whole file against the schema and the installed plugins: every problem, in one pass, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rayllm.backends import AnyBackend
+from rayllm.config.building import read_document
+from rayllm.config.document import Document, KeyPath
+from rayllm.config.problems import ConfigErrors
+from rayllm.config.rules import check_environment, check_host, check_replicas, check_source
+from rayllm.config.schema import ClusterConfig, DeploymentConfig
+from rayllm.config.validation import validate
+from rayllm.engines import Options
+from rayllm.names import did_you_mean
+from rayllm.plugins import Plugins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A file in which nothing is wrong, as far as can be told without a cluster."""
+
+    path: Path
+    config: DeploymentConfig
+    backend: AnyBackend
+    backend_options: Options
+    engine_options: dict[str, Options]
+    """Each model's validated `options:`, by the model's name."""
+    from_environment: Mapping[KeyPath, str]
+    """Text as written (`${env:TOKEN}`) of each value that came from the environment, by its path in the file."""
+
+
+def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) -> Checked:
+    """Read and check a file.
+
+    Raises:
+        InputError: there is no such file, or it can't be read.
+        ConfigErrors: something is wrong in it; all of it.
+    """
+    document = read_document(path, environ)
+    data = document.data
+    config = validate(document, DeploymentConfig, data, (), "no such key")
+    backend, backend_options = _check_cluster(document, plugins)
+    engine_options: dict[str, Options] = {}
+    models = data.get("models")
+    for name, model in models.items() if isinstance(models, dict) else ():
+        options = _check_model(document, plugins, ("models", name), model) if isinstance(model, dict) else None
+        if options is not None:
+            engine_options[name] = options
+    check_host(document)
+    if document.problems or config is None or backend is None or backend_options is None:
+        raise ConfigErrors(path, document.problems)
+    return Checked(
+        path=path,
+        config=config,
+        backend=backend,
+        backend_options=backend_options,
+        engine_options=engine_options,
+        from_environment=document.raw,
+    )
+
+
+def _check_cluster(document: Document, plugins: Plugins) -> tuple[AnyBackend | None, Options | None]:
+    block = document.data.get("cluster", {})
+    if not isinstance(block, dict):
+        return None, None
+    name = block.get("backend", ClusterConfig().backend)
+    backend = _pick(document, plugins, "backend", name, ("cluster", "backend"))
+    if backend is None:
+        return None, None
+    path: KeyPath = ("cluster", "options")
+    return backend, _options(document, backend.options, block, path, f'backend "{name}" has no such option')
+
+
+def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dict[str, Any]) -> Options | None:
+    check_source(document, plugins, (*path, "source"), model.get("source"))
+    check_environment(document, (*path, "environment"), model.get("environment", "auto"))
+    check_replicas(document, (*path, "replicas"), model.get("replicas"))
+    name = model.get("engine")
+    engine = _pick(document, plugins, "engine", name, (*path, "engine"))
+    if engine is None:
+        return None
+    return _options(document, engine.options, model, (*path, "options"), f'engine "{name}" has no such option')
+
+
+def _options(
+    document: Document, options: type[Options], block: dict[str, Any], path: KeyPath, unknown: str
+) -> Options | None:
+    given = block.get("options", {})
+    return validate(document, options, given, path, unknown) if isinstance(given, dict) else None
+
+
+def _pick(document: Document, plugins: Plugins, kind: str, name: Any, path: KeyPath) -> Any:
+    """The engine or backend of that name; None where the name is wrong (noted here) or no text (the schema's)."""
+    installed: Mapping[str, Any] = plugins.engines if kind == "engine" else plugins.backends
+    if not isinstance(name, str):
+        return None
+    if name not in installed:
+        shown = document.raw.get(path, name)
+        names = ", ".join(sorted(installed)) or "none"
+        hint = did_you_mean(name, installed)
+        document.problem(path, f'no {kind} "{shown}"{hint}', choices=f"installed: {names}", cure=_suspects(plugins))
+    return installed.get(name)
+
+
+def _suspects(plugins: Plugins) -> str:
+    """Who might have offered it, and could not."""
+    missing = {
+        state: ", ".join(info.title for info in plugins.infos if info.state == state)
+        for state in ("broken", "disabled")
+    }
+    said = "; ".join(f"{state}: {names}" for state, names in missing.items() if names)
+    return f"{said}; rayllm plugins tells why" if said else ""

@@ -1,0 +1,78 @@
+"""What the schema's types can't say about a value."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Any
+
+from rayllm.config.document import Document, KeyPath
+from rayllm.names import did_you_mean
+from rayllm.plugins import Plugins
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+def check_source(document: Document, plugins: Plugins, path: KeyPath, source: Any) -> None:
+    """A path, or a URI of a known scheme that its plugin finds well formed."""
+    if not isinstance(source, str):
+        return  # the schema has said so
+    schemes = ", ".join(sorted(plugins.sources)) or "none"
+    if not source.strip():
+        document.problem(path, "empty; a path or a URI expected", choices=f"schemes: {schemes}")
+        return
+    match = SCHEME.match(source)
+    scheme = match[1] if match else "file"
+    found = plugins.sources.get(scheme)
+    if found is None:
+        hint = did_you_mean(scheme, plugins.sources)
+        shown = document.raw.get(path, scheme)
+        document.problem(path, f'no model source "{shown}"{hint}', choices=f"schemes: {schemes}")
+        return
+    try:
+        wrong = found.check(source if match else f"file:{source}")
+    # The plugin's fault must not hide the file's other problems.
+    except Exception as error:  # noqa: BLE001
+        wrong = f'the plugin of "{scheme}:" can\'t check this: {type(error).__name__}: {error}'
+    if wrong:
+        document.problem(path, document.redacted(wrong))
+
+
+def check_environment(document: Document, path: KeyPath, choice: Any) -> None:
+    """`auto`, `current`, or an absolute path on the nodes."""
+    if not isinstance(choice, str) or choice in {"auto", "current"} or choice.startswith("/"):
+        return
+    hint = did_you_mean(choice, ["auto", "current"])
+    shown = document.shown(path, choice)
+    document.problem(path, f"auto, current or an absolute path expected, found {shown}{hint}")
+
+
+def check_replicas(document: Document, path: KeyPath, replicas: Any) -> None:
+    """`min` is not above `max`."""
+    if not isinstance(replicas, dict):
+        return
+    low, high = replicas.get("min", 1), replicas.get("max", 1)
+    if isinstance(low, int) and isinstance(high, int) and low > high >= 1:
+        where = (*path, "min" if "min" in replicas else "max")
+        document.problem(where, f"min {low} is more than max {high}")
+
+
+def check_host(document: Document) -> None:
+    """Only this machine may reach the gateway as long as it asks nobody for a key."""
+    gateway = document.data.get("gateway")
+    host = gateway.get("host") if isinstance(gateway, dict) else None
+    if not isinstance(host, str) or _is_loopback(host):
+        return
+    shown = document.raw.get(("gateway", "host"), host)
+    document.problem(
+        ("gateway", "host"),
+        f'"{shown}" is refused: only loopback until RayLLM has API keys, since anyone who reaches it could use it',
+        cure="host: 127.0.0.1; from another machine, a tunnel: ssh -L 8000:127.0.0.1:8000 HOST",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
