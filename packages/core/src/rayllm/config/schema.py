@@ -43,7 +43,7 @@ class Resources(Strict):
     """Whole GPUs."""
     cpus: float = Field(default=1, gt=0)
     """CPU cores that Ray reserves."""
-    memory: Annotated[ByteSize, Field(gt=0, strict=False)] | None = None
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
     """Main memory that Ray reserves: `8GiB`."""
 
 
@@ -58,7 +58,7 @@ class ModelConfig(Strict):
     """That engine's own options."""
     environment: str = "auto"
     """`auto` takes a matching engine on the node or builds one; `current` is Ray's own Python; else a path."""
-    replicas: Annotated[int, Field(ge=0)] | ReplicaRange = 1
+    replicas: Annotated[int, Field(ge=1)] | ReplicaRange = 1
     """A number, or `{min, max, target_ongoing}`."""
     resources: Resources = Field(default_factory=Resources)
     drain_s: float = Field(default=600, ge=0)
