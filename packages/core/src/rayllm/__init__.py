@@ -12,14 +12,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
-    from rayllm.engines import Command, Device, Engine, Environment, Launch, Options
+    from rayllm.engines import Command, Device, Engine, Environment, Gauges, Launch, Options
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.hookspecs import hookimpl
     from rayllm.sources import FetchProgress, ModelSource
 
 _HOMES = {
     "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
-    "rayllm.engines": ("Command", "Device", "Engine", "Environment", "Launch", "Options"),
+    "rayllm.engines": ("Command", "Device", "Engine", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.hookspecs": ("hookimpl",),
     "rayllm.sources": ("FetchProgress", "ModelSource"),
@@ -38,6 +38,7 @@ __all__ = [
     "Engine",
     "Environment",
     "FetchProgress",
+    "Gauges",
     "InputError",
     "Launch",
     "ModelSource",

@@ -96,6 +96,18 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """Names of an engine's Prometheus metrics, summed over their labels."""
+
+    running: str
+    """Requests being computed."""
+    waiting: str
+    """Requests in the engine's queue."""
+    generated: str
+    """Tokens generated since the start: a counter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(Generic[OptionsT]):
     """An OpenAI-compatible server that RayLLM can start, described as data."""
 
@@ -111,6 +123,8 @@ class Engine(Generic[OptionsT]):
     """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
     capabilities: Iterable[str] = field(default=frozenset())
     """What the engine serves: `chat`, `completions`, `embeddings`, `streaming`, `gguf`, …"""
+    gauges: Gauges | None = None
+    """What draining, autoscaling and the watch for a hung engine read; without it they go by the process alone."""
     explain: Callable[[str], str | None] | None = None
     """Turns the last lines of the engine's log into what to do next; None where it knows nothing."""
 

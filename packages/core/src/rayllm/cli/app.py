@@ -12,11 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
+from rayllm.cli.down import down
 from rayllm.cli.init import init
+from rayllm.cli.logs import logs
+from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins
+from rayllm.cli.status import status
+from rayllm.cli.up import up
 from rayllm.cli.validate import validate
 
-COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plugins)
+COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins)
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
 
 
@@ -43,8 +48,8 @@ def rayllm(
 
     Examples:
       rayllm init        write an example rayllm.yaml
-      rayllm validate    check it, before anything starts
-      rayllm plugins     see the engines and backends at hand
+      rayllm up          make it so: a cluster, the models, an OpenAI endpoint
+      rayllm status      see what runs
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -10,3 +10,4 @@ import typer
 FileOption = Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="The deployment's YAML file.")]
 DEFAULT_FILE = Path("rayllm.yaml")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

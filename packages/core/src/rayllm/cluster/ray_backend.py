@@ -1,0 +1,84 @@
+"""The backend `ray`: an existing Ray cluster, reached at its dashboard's address."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Progress
+from rayllm.engines import Options
+from rayllm.errors import ClusterError, InputError
+
+
+class RayOptions(Options):
+    """`cluster.options` of the backend `ray`."""
+
+    address: str = "http://127.0.0.1:8265"
+    """Ray's dashboard."""
+    token: str | None = None
+    """Ray's token, as `${env:NAME}`; else RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, as Ray looks."""
+    allow_open: bool = False
+    """Take a cluster that asks for no token: whoever reaches it can run code on it."""
+
+
+class RayBackend(ClusterBackend):
+    """Takes a cluster as it is; creates and removes nothing."""
+
+    def __init__(self, options: RayOptions) -> None:
+        self._options = options
+
+    def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:
+        """Check that the cluster answers, takes the token, and is closed to those who have none."""
+        from rayllm.cluster.serve_api import ServeApi
+
+        progress("cluster", f"asking {self._options.address}")
+        cluster = self._cluster(spec.name)
+        with ServeApi.of(cluster) as api:
+            version = api.version()["ray_version"]
+        if not self._options.allow_open and self._is_open():
+            raise InputError(
+                f"the Ray cluster at {self._options.address} asks for no token: whoever reaches it runs code on it",
+                cure="start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true",
+            )
+        progress("cluster", f"Ray {version} at {self._options.address}", done=True)
+        return cluster
+
+    def find(self, name: str) -> Cluster | None:
+        """The cluster, if its dashboard answers."""
+        from rayllm.cluster.serve_api import ServeApi
+
+        cluster = self._cluster(name)
+        with ServeApi.of(cluster) as api:
+            api.version()
+        return cluster
+
+    def destroy(self, name: str, progress: Progress) -> None:
+        """Leave the cluster as it is: it was there before."""
+        progress("cluster", f"{self._options.address} stays; {name} was removed from it", done=True)
+
+    def _cluster(self, name: str) -> Cluster:
+        return Cluster(name=name, dashboard_url=self._options.address.rstrip("/"), gateway_url="", token=self._token())
+
+    def _token(self) -> str | None:
+        if token := self._options.token or os.environ.get("RAY_AUTH_TOKEN"):
+            return token
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+        return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+    def _is_open(self) -> bool:
+        from rayllm.cluster.serve_api import ServeApi
+
+        try:
+            with ServeApi(self._options.address) as stranger:
+                stranger.details()
+        except ClusterError:
+            return False
+        return True
+
+
+BACKEND = Backend(
+    name="ray",
+    summary="an existing Ray cluster, at its dashboard's address",
+    options=RayOptions,
+    open=RayBackend,
+)

@@ -1,0 +1,117 @@
+"""Ray's dashboard over HTTP: Serve's applications, packages, nodes and logs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from rayllm.backends import Cluster, Node
+from rayllm.errors import ClusterError
+
+APPLICATIONS = "/api/serve/applications/"
+
+
+class ServeApi:
+    """A client of one cluster. Use it as a context manager."""
+
+    def __init__(self, dashboard_url: str, token: str | None = None, *, timeout_s: float = 30.0) -> None:
+        self.url = dashboard_url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.
+        local = httpx.URL(self.url).host in {"127.0.0.1", "localhost", "::1"}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=not local)
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> ServeApi:
+        """The client of a cluster that a backend found."""
+        return cls(cluster.dashboard_url, cluster.token)
+
+    def __enter__(self) -> ServeApi:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def version(self) -> dict[str, Any]:
+        """Ray's version and session: `{"ray_version": "2.60.0", "session_name": …}`."""
+        return dict(self._ask("GET", "/api/version").json())
+
+    def details(self) -> dict[str, Any]:
+        """Everything Serve reports (`ServeInstanceDetails` in Ray's documentation)."""
+        return dict(self._ask("GET", APPLICATIONS).json())
+
+    def put_config(self, config: Mapping[str, Any]) -> None:
+        """Replace Serve's whole config (`ServeDeploySchema`): an application that is missing from it is deleted."""
+        self._ask("PUT", APPLICATIONS, json=dict(config), timeout=120.0)
+
+    def has_package(self, name: str) -> bool:
+        """True if the code package `gcs://name` is there."""
+        return self._ask("GET", f"/api/packages/gcs/{name}", allow=(404,)).status_code == httpx.codes.OK
+
+    def put_package(self, name: str, content: bytes) -> None:
+        """Upload a code package, so that `gcs://name` can stand in a `runtime_env`."""
+        self._ask("PUT", f"/api/packages/gcs/{name}", content=content)
+
+    def nodes(self) -> list[Node]:
+        """The cluster's nodes, dead ones included."""
+        answer = self._ask("GET", "/api/v0/nodes", params={"detail": "1", "limit": "1000"}).json()
+        return [
+            Node(
+                id=str(row["node_id"]),
+                state=str(row["state"]).lower(),
+                reason=str(row.get("state_message") or ""),
+                address=str(row.get("node_ip") or ""),
+                head=bool(row.get("is_head_node")),
+                resources=dict(row.get("resources_total") or {}),
+            )
+            for row in answer["data"]["result"]["result"]
+        ]
+
+    def log(self, node: str, filename: str, *, lines: int) -> str:
+        """The last `lines` lines of a file in Ray's log folder on a node (-1: all of it)."""
+        params = {"node_id": node, "filename": filename, "lines": str(lines)}
+        return self._ask("GET", "/api/v0/logs/file", params=params).text
+
+    def follow_log(self, node: str, filename: str, *, lines: int) -> Iterator[str]:
+        """As `log`, then what is added, until the caller stops."""
+        params = {"node_id": node, "filename": filename, "lines": str(lines), "interval": "0.5"}
+        with self._told(), self._http.stream("GET", "/api/v0/logs/stream", params=params, timeout=None) as answer:
+            answer.raise_for_status()
+            yield from answer.iter_text()
+
+    def _ask(self, method: str, path: str, *, allow: tuple[int, ...] = (), **request: Any) -> httpx.Response:
+        with self._told():
+            answer = self._http.request(method, path, **request)
+            if answer.status_code not in allow:
+                answer.raise_for_status()
+            return answer
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what can go wrong on the wire into what a person can do about it."""
+        try:
+            yield
+        except httpx.HTTPStatusError as problem:
+            answer = problem.response
+            if answer.status_code in {401, 403}:
+                raise ClusterError(
+                    f"{self.url} refused the cluster's token (HTTP {answer.status_code})",
+                    cure="give the token of this cluster: `ray get-auth-token` prints it on the head node",
+                ) from problem
+            with contextlib.suppress(httpx.HTTPError):
+                answer.read()
+            raise ClusterError(
+                f"{self.url}{problem.request.url.path} answered HTTP {answer.status_code}", cause=answer.text[-2000:]
+            ) from problem
+        except httpx.HTTPError as problem:
+            raise ClusterError(
+                f"Ray's dashboard does not answer at {self.url}",
+                cause=str(problem) or type(problem).__name__,
+                cure="is the cluster up, and is this the address of its dashboard (port 8265 by default)?",
+            ) from problem

@@ -1,0 +1,77 @@
+"""Making a proposal true: upload the code, hand Serve its config, see that it was taken, wait."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rayllm.backends import Cluster, Progress
+from rayllm.cluster.admin_api import AdminApi
+from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.proposal import Proposal, propose
+from rayllm.deployment.serve_config import merge
+from rayllm.deployment.session import Session
+from rayllm.deployment.status import Status, observe
+from rayllm.deployment.watch import wait_until_up
+from rayllm.errors import ClusterError, DeploymentError
+
+PUTS = 3
+"""How often another operator's simultaneous change is answered with a fresh look before giving up."""
+
+
+def up(session: Session, progress: Progress) -> Status:
+    """Bring the cluster and everything in the file up; what is as the file says stays untouched.
+
+    Raises:
+        ClusterError: the cluster can't be made, or another `up` is at work on it.
+        DeploymentError: it was taken, but a part did not come up.
+    """
+    cluster = session.ensure(progress)
+    admin = AdminApi(cluster)
+    holder = f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})"
+    try:
+        with _lease(admin, holder, session.name) as keep, ServeApi.of(cluster) as api:
+            proposal = propose(session, cluster)
+            if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
+                raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
+            if not api.has_package(proposal.bundle.name):
+                api.put_package(proposal.bundle.name, proposal.bundle.content)
+            _put(session, cluster, api, proposal)
+            names = set(session.checked.config.models)
+            return wait_until_up(lambda: observe(cluster, api, admin), names, progress, keep)
+    finally:
+        admin.close()
+
+
+def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) -> None:
+    """PUT merged with what others deployed, then read it back: Serve has no version check of its own."""
+    apps = list(proposal.apps.values())
+    for _ in range(PUTS):
+        before = api.details()
+        config = merge(before, session.name, apps, cluster.serve_port)
+        session.backend.deploy(cluster, config)
+        taken = {app["name"]: app for app in api.details()["applications"].values()}
+        if all(entry["name"] in taken for entry in config["applications"]):
+            return
+    raise ClusterError(
+        f"somebody else keeps replacing what runs on {cluster.dashboard_url}",
+        cure="agree who goes first, then: rayllm up",
+    )
+
+
+@contextmanager
+def _lease(admin: AdminApi, holder: str, name: str) -> Iterator[Callable[[], None]]:
+    """Hold the right to change a deployment, where its gateway already answers to grant it."""
+
+    def keep() -> None:
+        if (owner := admin.acquire(holder)) not in {None, holder}:
+            raise ClusterError(f"{name} is being changed by {owner}", cure="wait until it is done, then: rayllm up")
+
+    keep()
+    try:
+        yield keep
+    finally:
+        admin.release(holder)

@@ -1,0 +1,125 @@
+"""What `up` would change: the file against what the cluster reports. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rayllm.config.schema import ModelConfig, ReplicaRange
+from rayllm.deployment.serve_config import Json
+from rayllm.serving.spec import GATEWAY_APP
+
+Kind = Literal["add", "change", "remove", "keep"]
+_IGNORED = frozenset({"attempt"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One value that differs."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one application."""
+
+    kind: Kind
+    name: str
+    """A model's name, or `gateway`."""
+    fields: tuple[FieldChange, ...] = ()
+    effect: str = ""
+    """What it does to what runs now."""
+    summary: str = ""
+    """What it is."""
+
+    def to_json(self) -> Json:
+        """As `plan --json` prints it."""
+        return asdict(self)
+
+
+def plan(wanted: Mapping[str, Json], deployed: Mapping[str, Json]) -> list[Change]:
+    """Compare two sets of application configs, both by model name."""
+    changes = []
+    for name, app in wanted.items():
+        before = deployed.get(name)
+        if before is None:
+            changes.append(Change("add", _shown(name), summary=_summary(name, app)))
+            continue
+        fields = tuple(_differences(_facts(before), _facts(app)))
+        if fields:
+            changes.append(Change("change", _shown(name), fields, _effect(name, before, fields), _summary(name, app)))
+        else:
+            changes.append(Change("keep", _shown(name), summary=_summary(name, app)))
+    removed = [Change("remove", _shown(name), effect="stops it") for name in deployed if name not in wanted]
+    return changes + removed
+
+
+def has_changes(changes: list[Change]) -> bool:
+    """False when the cluster is what the file says."""
+    return any(change.kind != "keep" for change in changes)
+
+
+def describe_replicas(replicas: int | ReplicaRange) -> str:
+    """`1 replica`, `2 replicas`, `0 to 4 replicas`."""
+    if isinstance(replicas, int):
+        return f"{replicas} replica{'' if replicas == 1 else 's'}"
+    return f"{replicas.min} to {replicas.max} replicas"
+
+
+def describe_model(model: ModelConfig) -> str:
+    """One line about a model: engine, weights, replicas, what each needs."""
+    needs = [f"{model.resources.gpus} GPU"] if model.resources.gpus else []
+    needs.append(f"{model.resources.cpus:g} CPU")
+    if model.resources.memory:
+        needs.append(model.resources.memory.human_readable())
+    weights = model.source.rstrip("/").rpartition("/")[2]
+    return f"{model.engine} · {weights} · {describe_replicas(model.replicas)} · needs {', '.join(needs)}"
+
+
+def _shown(name: str) -> str:
+    return "gateway" if name == GATEWAY_APP else name
+
+
+def _summary(name: str, app: Json) -> str:
+    args = app["args"]
+    if name == GATEWAY_APP:
+        return f"http://{args['host']}:{args['port']}"
+    return f"{args['engine']} · {args['source'].rstrip('/').rpartition('/')[2]}"
+
+
+def _facts(app: Json) -> dict[str, Any]:
+    """Everything that a person can change, flat, by the name it has in the file."""
+    facts = {name: value for name, value in app["args"].items() if name not in _IGNORED}
+    options = facts.pop("options", {})
+    override = app["deployments"][0]
+    facts |= {f"options.{name}": value for name, value in options.items()}
+    facts["code"] = app["runtime_env"]["py_modules"][0]
+    scaling = override.get("autoscaling_config")
+    facts["replicas"] = (
+        {key: scaling[f"{key}_replicas"] for key in ("min", "max")}
+        | {"target_ongoing": scaling["target_ongoing_requests"]}
+        if scaling
+        else override["num_replicas"]
+    )
+    facts["models"] = (override.get("user_config") or {}).get("models")
+    return facts
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FieldChange]:
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield FieldChange(name, before.get(name), after.get(name))
+
+
+def _effect(name: str, before: Json, fields: tuple[FieldChange, ...]) -> str:
+    changed = {change.field for change in fields}
+    if name == GATEWAY_APP:
+        return "" if changed == {"models"} else "restarts the gateway"
+    if changed == {"replicas"}:
+        return "no restart"
+    count = before["deployments"][0].get("num_replicas")
+    return "restarts its replica" if count == 1 else "restarts its replicas, a few at a time"

@@ -1,0 +1,71 @@
+"""What `up` is about to do: the plan with everything it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rayllm.backends import Cluster, Node
+from rayllm.cluster.bundle import Bundle, build
+from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.fit import misfits
+from rayllm.deployment.plan import Change, plan
+from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, model_app
+from rayllm.deployment.session import Session
+from rayllm.serving.spec import GATEWAY_APP, app_name
+
+_STUCK = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The file against the cluster."""
+
+    bundle: Bundle
+    changes: list[Change]
+    apps: dict[str, Json]
+    """What Serve is to run, by model name."""
+    nodes: list[Node]
+    misfits: list[str]
+    """What can't be placed on the nodes there are."""
+
+
+def propose(session: Session, cluster: Cluster | None) -> Proposal:
+    """Compare the file with `cluster` (None: nothing is there yet)."""
+    bundle = build(_distributions(session))
+    if cluster is None or cluster.state != "ready":
+        apps = _apps(session, bundle, 0, {"applications": {}})
+        return Proposal(bundle, plan(apps, {}), apps, [], [])
+    with ServeApi.of(cluster) as api:
+        details, nodes = api.details(), api.nodes()
+    port = (details.get("http_options") or {}).get("port", cluster.serve_port)
+    apps = _apps(session, bundle, port, details)
+    changes = plan(apps, deployed_apps(details, session.name))
+    return Proposal(bundle, changes, apps, nodes, misfits(session.checked.config.models, nodes))
+
+
+def _apps(session: Session, bundle: Bundle, serve_port: int, details: Json) -> dict[str, Json]:
+    config = session.checked.config
+    apps = {
+        name: model_app(config.name, name, model, bundle.uri, _attempt(details, config.name, name))
+        for name, model in config.models.items()
+    }
+    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, bundle.uri)}
+
+
+def _attempt(details: Json, deployment: str, model: str) -> int:
+    """One more than before for a failed application: Serve takes an equal config for nothing to do."""
+    app = details["applications"].get(app_name(deployment, model))
+    if not app or not app.get("deployed_app_config"):
+        return 0
+    before = int(app["deployed_app_config"]["args"].get("attempt", 0))
+    return before + 1 if app["status"] in _STUCK else before
+
+
+def _distributions(session: Session) -> set[str]:
+    """The distributions of the plugins that the nodes need."""
+    plugins = session.plugins
+    models = session.checked.config.models.values()
+    schemes = {scheme for model in models if (scheme := model.source.partition(":")[0]) in plugins.sources}
+    infos = [plugins.origin_of("engine", model.engine) for model in models]
+    infos += [plugins.origin_of("source", scheme) for scheme in schemes]
+    return {info.distribution for info in infos if info.distribution}

@@ -1,0 +1,137 @@
+"""The Serve config of a deployment: one application per model and one for the gateway. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rayllm.config.schema import ModelConfig, ReplicaRange
+from rayllm.serving.spec import (
+    GATEWAY_APP,
+    GATEWAY_DEPLOYMENT,
+    MODEL_DEPLOYMENT,
+    GatewaySpec,
+    ModelSpec,
+    app_name,
+    route_prefix,
+)
+
+if TYPE_CHECKING:
+    from rayllm.config import Checked
+
+Json = dict[str, Any]
+HEALTH_PERIOD_S = 2.0
+"""Serve replaces a replica after three failed checks."""
+STARTS = 2
+"""Failed starts after which Serve gives up."""
+STOP_S = 20.0
+"""Seconds to stop an engine once it has no work, within Serve's own bound."""
+MANY = 100_000
+"""`max_ongoing_requests`: the engine queues and the gateway limits, Serve does neither (its default is 5)."""
+
+
+def model_spec(deployment: str, name: str, model: ModelConfig, attempt: int = 0) -> ModelSpec:
+    """A model of the file as its replicas get it."""
+    return ModelSpec(
+        deployment=deployment,
+        model=name,
+        engine=model.engine,
+        source=model.source,
+        environment=model.environment,
+        options=model.options,
+        gpus=model.resources.gpus,
+        cpus=model.resources.cpus,
+        memory=model.resources.memory,
+        drain_s=model.drain_s,
+        attempt=attempt,
+    )
+
+
+def scaling(replicas: int | ReplicaRange) -> Json:
+    """Serve's options for a number of replicas."""
+    if isinstance(replicas, int):
+        return {"num_replicas": replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": replicas.min,
+            "max_replicas": replicas.max,
+            "target_ongoing_requests": replicas.target_ongoing,
+            "policy": {"policy_function": "rayllm.serving.autoscaling:follow_engine_load"},
+        }
+    }
+
+
+def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt: int = 0) -> Json:
+    """The application of one model; `code` is the URI of the code package."""
+    actor: Json = {"num_cpus": model.resources.cpus, "num_gpus": model.resources.gpus}
+    if model.resources.memory:
+        actor["memory"] = int(model.resources.memory)
+    options = {
+        "name": MODEL_DEPLOYMENT,
+        **scaling(model.replicas),
+        "max_ongoing_requests": MANY,
+        "health_check_period_s": HEALTH_PERIOD_S,
+        "graceful_shutdown_timeout_s": model.drain_s + STOP_S,
+        "max_constructor_retry_count": STARTS,
+        "ray_actor_options": actor,
+    }
+    return {
+        "name": app_name(deployment, name),
+        "route_prefix": route_prefix(deployment, name),
+        "import_path": "rayllm.serving.replica:build",
+        "runtime_env": {"py_modules": [code]},
+        "args": model_spec(deployment, name, model, attempt).to_args(),
+        "deployments": [options],
+    }
+
+
+def gateway_app(checked: Checked, serve_port: int, code: str) -> Json:
+    """The application of the gateway: no CPU of its own, on the head node."""
+    config = checked.config
+    spec = GatewaySpec(
+        deployment=config.name, host=config.gateway.host, port=config.gateway.port, serve_port=serve_port
+    )
+    options = {
+        "name": GATEWAY_DEPLOYMENT,
+        "num_replicas": 1,
+        "user_config": {"models": sorted(config.models)},
+        "health_check_period_s": HEALTH_PERIOD_S,
+        "graceful_shutdown_timeout_s": STOP_S,
+        "max_constructor_retry_count": STARTS,
+        "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},
+    }
+    return {
+        "name": app_name(config.name, GATEWAY_APP),
+        "route_prefix": None,
+        "import_path": "rayllm.serving.gateway:build",
+        "runtime_env": {"py_modules": [code]},
+        "args": spec.to_args(),
+        "deployments": [options],
+    }
+
+
+def deployed_apps(details: Mapping[str, Any], deployment: str) -> dict[str, Json]:
+    """The configs of a deployment's applications, by model name (`GATEWAY_APP` for the gateway), as Serve has them."""
+    prefix = app_name(deployment, "")
+    return {
+        name.removeprefix(prefix): app["deployed_app_config"]
+        for name, app in details["applications"].items()
+        if name.startswith(prefix) and app.get("deployed_app_config") and app["status"] != "DELETING"
+    }
+
+
+def merge(details: Mapping[str, Any], deployment: str, apps: list[Json], serve_port: int) -> Json:
+    """Serve's whole config: `apps` for this deployment, and whatever others have deployed as it is.
+
+    A PUT deletes what it lacks. Serve's HTTP options hold from its first start; where it runs, they are repeated.
+    """
+    prefix = app_name(deployment, "")
+    others = [
+        app["deployed_app_config"]
+        for name, app in details["applications"].items()
+        if not name.startswith(prefix) and app.get("deployed_app_config")
+    ]
+    config: Json = {"applications": [*others, *apps]}
+    if http := details.get("http_options"):
+        return {"proxy_location": details["proxy_location"], "http_options": http, **config}
+    return {"proxy_location": "HeadOnly", "http_options": {"host": "127.0.0.1", "port": serve_port}, **config}

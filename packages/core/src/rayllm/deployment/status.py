@@ -1,0 +1,131 @@
+"""What runs now: Serve's report and the directory's, joined. Pure but for the two calls of `observe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rayllm.backends import Cluster, Node
+from rayllm.deployment.serve_config import Json, deployed_apps
+from rayllm.serving.spec import GATEWAY_APP, app_name
+
+if TYPE_CHECKING:
+    from rayllm.cluster.admin_api import AdminApi
+    from rayllm.cluster.serve_api import ServeApi
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """One replica, as it reports itself."""
+
+    replica: str
+    node: str
+    phase: str
+    """`environment`, `weights`, `starting`, `ready` or `leaving`."""
+    detail: str
+    since: float
+    """Unix time at which the phase began."""
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model, or the gateway."""
+
+    name: str
+    state: str
+    """`ready`, `starting`, `waiting` (nothing to run it on yet), `failed`, `unhealthy` or `deleting`."""
+    engine: str
+    running: int
+    wanted: int
+    message: str = ""
+    """Serve's own words, when something is wrong."""
+    replicas: list[ReplicaStatus] = field(default_factory=list)
+    failure: dict[str, Any] | None = None
+    """The last failure: message, cause, cure, log, node, count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A deployment."""
+
+    name: str
+    gateway_url: str
+    dashboard_url: str
+    gateway: ModelStatus | None
+    models: dict[str, ModelStatus]
+    nodes: list[Node]
+
+    def to_json(self) -> Json:
+        """As `status --json` prints it."""
+        return asdict(self)
+
+
+_STATES = {
+    "RUNNING": "ready",
+    "DEPLOY_FAILED": "failed",
+    "UNHEALTHY": "unhealthy",
+    "DELETING": "deleting",
+}
+
+
+def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:
+    """Ask the cluster."""
+    return status_of(cluster, api.details(), admin.state(), api.nodes())
+
+
+def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: list[Node]) -> Status:
+    """Join the reports."""
+    apps = deployed_apps(details, cluster.name)
+    found = {name: _model(cluster.name, name, app, details, snapshot or {}) for name, app in sorted(apps.items())}
+    return Status(
+        name=cluster.name,
+        gateway_url=cluster.gateway_url,
+        dashboard_url=cluster.dashboard_url,
+        gateway=found.pop(GATEWAY_APP, None),
+        models=found,
+        nodes=nodes,
+    )
+
+
+def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mapping[str, Any]) -> ModelStatus:
+    report = details["applications"][app_name(deployment, name)]
+    replicas = [
+        ReplicaStatus(**{key: entry[key] for key in ("replica", "node", "phase", "detail", "since", "log")})
+        for entry in snapshot.get("replicas", [])
+        if entry["model"] == name
+    ]
+    serve: Json = next(iter(report["deployments"].values()), {})
+    running = sum(replica["state"] == "RUNNING" for replica in serve.get("replicas", []))
+    state = _STATES.get(report["status"], "starting")
+    if state == "starting" and name != GATEWAY_APP and not replicas and serve.get("status_trigger") and not running:
+        state = "waiting" if _is_pending(serve) else state
+    return ModelStatus(
+        name=name,
+        state=state,
+        engine=app["args"].get("engine", ""),
+        running=running,
+        wanted=serve.get("target_num_replicas") or 0,
+        message=_words(report, serve),
+        replicas=replicas,
+        failure=snapshot.get("failures", {}).get(name),
+    )
+
+
+def _is_pending(serve: Json) -> bool:
+    return any(replica["state"] == "STARTING" and not replica.get("node_id") for replica in serve.get("replicas", []))
+
+
+def _words(report: Json, serve: Json) -> str:
+    return "" if report["status"] == "RUNNING" else str(report.get("message") or serve.get("message") or "")
+
+
+def log_of(status: ModelStatus) -> tuple[str, str] | None:
+    """Node and file of the newest log of a model: a live replica's, else that of the last failure."""
+    if status.replicas:
+        newest = max(status.replicas, key=lambda replica: replica.since)
+        return newest.node, newest.log
+    if status.failure:
+        return status.failure["node"], status.failure["log"]
+    return None

@@ -1,0 +1,65 @@
+"""The admin API: HTTP on a Unix socket of the gateway's actor, behind HAProxy under /rayllm/."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LEASE_MAX_S = 120.0
+
+
+class AdminApi:
+    """`GET /rayllm/v1/state`, `PUT` and `DELETE /rayllm/v1/lease`: for whoever has the cluster's token."""
+
+    def __init__(self, deployment: str, directory: Any, token: str | None) -> None:
+        self._deployment = deployment
+        self._directory = directory
+        self._token = token
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, path: Path) -> None:
+        """Listen on the Unix socket `path`, which only this user may open."""
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/rayllm/v1/state", self._state)
+        app.router.add_put("/rayllm/v1/lease", self._acquire)
+        app.router.add_delete("/rayllm/v1/lease", self._release)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        path.unlink(missing_ok=True)
+        await web.UnixSite(self._runner, str(path)).start()
+        path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        sent = str(request.headers.get("x-ray-authorization") or request.headers.get("authorization") or "")
+        wanted = f"Bearer {self._token}"
+        if self._token is not None and not hmac.compare_digest(sent.encode(), wanted.encode()):
+            return _error(401, "the admin API needs the cluster's token")
+        return await handler(request)
+
+    async def _state(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp's signature
+        return web.json_response(await self._directory.snapshot.remote(self._deployment))
+
+    async def _acquire(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        ttl_s = min(float(body["ttl_s"]), LEASE_MAX_S)
+        holder = await self._directory.acquire.remote(self._deployment, str(body["holder"]), ttl_s)
+        return web.json_response({"holder": holder}, status=200 if holder == body["holder"] else 409)
+
+    async def _release(self, request: web.Request) -> web.Response:
+        await self._directory.release.remote(self._deployment, request.query["holder"])
+        return web.json_response({})
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=status)

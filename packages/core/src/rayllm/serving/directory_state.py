@@ -1,0 +1,148 @@
+"""Who serves what, right now: soft state with leases, as a plain object that needs no Ray."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypedDict
+
+LEASE_S = 10.0
+"""A replica or a gateway that was silent this long is forgotten."""
+RENEW_S = 3.0
+"""How often replicas renew."""
+YOUNG_S = 2 * RENEW_S
+"""A directory younger than this may not have heard from everyone yet: nobody is taken out on its word."""
+
+
+class ReplicaReport(TypedDict):
+    """What a replica says of itself."""
+
+    deployment: str
+    model: str
+    replica: str
+    """Serve's unique id of the replica."""
+    node: str
+    """Ray's node id."""
+    network: str
+    """Whoever has the same value reaches this replica's loopback addresses."""
+    phase: str
+    """`environment`, `weights`, `starting`, `ready`, `failed` or `leaving`."""
+    detail: str
+    since: float
+    """Unix time at which the phase began."""
+    host: str
+    port: int
+    engine: str
+    """Engine and version, for people."""
+    log: str
+    """The engine's log file, relative to Ray's log folder on that node."""
+
+
+class Failure(TypedDict):
+    """Why a replica of a model failed last."""
+
+    replica: str
+    node: str
+    log: str
+    message: str
+    cause: str
+    cure: str
+    at: float
+    count: int
+
+
+class Snapshot(TypedDict):
+    """What a gateway or the admin API gets to see of one deployment."""
+
+    epoch: str
+    version: int
+    young: bool
+    replicas: list[ReplicaReport]
+    failures: dict[str, Failure]
+
+
+class DirectoryState:
+    """Replicas, gateways and failures of every deployment of a cluster."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.epoch = secrets.token_hex(4)
+        self.version = 1
+        self._clock = clock
+        self._born = clock()
+        self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
+        self._gateways: dict[tuple[str, str], tuple[float, int]] = {}
+        self._failures: dict[tuple[str, str], Failure] = {}
+        self._leases: dict[str, tuple[str, float]] = {}
+
+    def report(self, report: ReplicaReport) -> None:
+        """Take a replica's word for what it is doing, and renew its lease."""
+        before = self._replicas.get(report["replica"])
+        self._replicas[report["replica"]] = (self._clock() + LEASE_S, report)
+        if _route(before[1] if before else None) != _route(report):
+            self.version += 1
+        if report["phase"] == "ready":
+            self._failures.pop((report["deployment"], report["model"]), None)
+
+    def leave(self, replica: str) -> int:
+        """Forget a replica; returns the version that gateways have to confirm."""
+        gone = self._replicas.pop(replica, None)
+        if gone and _route(gone[1]):
+            self.version += 1
+        return self.version
+
+    def fail(self, report: ReplicaReport, message: str, cause: str, cure: str) -> None:
+        """Remember why a replica failed, until its model is ready again."""
+        key = (report["deployment"], report["model"])
+        count = self._failures[key]["count"] + 1 if key in self._failures else 1
+        self._failures[key] = Failure(
+            replica=report["replica"], node=report["node"], log=report["log"],
+            message=message, cause=cause, cure=cure, at=time.time(), count=count,
+        )  # fmt: skip
+
+    def expire(self) -> bool:
+        """Forget who was silent for too long; True if routing changed."""
+        now, before = self._clock(), self.version
+        for replica in [name for name, (until, _) in self._replicas.items() if until < now]:
+            self.leave(replica)
+        self._gateways = {name: seen for name, seen in self._gateways.items() if seen[0] >= now}
+        return self.version != before
+
+    def confirm(self, gateway: str, deployment: str, version: int) -> None:
+        """A gateway says which version it routes by."""
+        self._gateways[deployment, gateway] = (self._clock() + LEASE_S, version)
+
+    def confirmed(self, deployment: str, version: int) -> bool:
+        """True when every known gateway of `deployment` routes by `version` or a later one."""
+        return all(seen >= version for (name, _), (_, seen) in self._gateways.items() if name == deployment)
+
+    def snapshot(self, deployment: str) -> Snapshot:
+        """Everything known of one deployment."""
+        return Snapshot(
+            epoch=self.epoch,
+            version=self.version,
+            young=self._clock() - self._born < YOUNG_S,
+            replicas=[report for _, report in self._replicas.values() if report["deployment"] == deployment],
+            failures={model: failure for (name, model), failure in self._failures.items() if name == deployment},
+        )
+
+    def acquire(self, deployment: str, holder: str, ttl_s: float) -> str:
+        """Take or renew the right to change a deployment; returns who has it."""
+        now = self._clock()
+        current, until = self._leases.get(deployment, ("", 0.0))
+        if until >= now and current != holder:
+            return current
+        self._leases[deployment] = (holder, now + ttl_s)
+        return holder
+
+    def release(self, deployment: str, holder: str) -> None:
+        """Give the right to change a deployment back."""
+        if self._leases.get(deployment, ("", 0.0))[0] == holder:
+            del self._leases[deployment]
+
+
+def _route(report: ReplicaReport | None) -> tuple[str, str, int] | None:
+    """What gateways need of a replica; None while it can't serve."""
+    if report is None or report["phase"] != "ready":
+        return None
+    return report["network"], report["host"], report["port"]

@@ -1,0 +1,99 @@
+"""Asking an engine's own port: is it up, does it serve the model, what is its load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from rayllm.engines import Command, Gauges
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an engine is busy with."""
+
+    running: float
+    waiting: float
+    generated: float
+    """Tokens since the start."""
+
+    @property
+    def ongoing(self) -> float:
+        """Requests in the engine."""
+        return self.running + self.waiting
+
+
+class EngineClient:
+    """HTTP to one engine. Open it inside the event loop that uses it."""
+
+    def __init__(self, base_url: str, command: Command, gauges: Gauges | None) -> None:
+        self.base_url = base_url
+        self._command = command
+        self._gauges = gauges
+        # No time-out on the whole: a generation may take an hour. The connection is local.
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5), connector=aiohttp.TCPConnector(limit=0)
+        )
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self.session.close()
+
+    async def is_ready(self) -> bool:
+        """True once the engine's ready path answers 200."""
+        try:
+            async with self._get(self._command.ready, timeout_s=5) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def served_models(self) -> list[str]:
+        """The names that the engine lists under /v1/models."""
+        async with self._get("/v1/models", timeout_s=10) as answer:
+            answer.raise_for_status()
+            return [entry["id"] for entry in (await answer.json())["data"]]
+
+    async def try_one_token(self, model: str, timeout_s: float) -> None:
+        """Make the engine compute one token.
+
+        A refusal in the 400s counts as an answer: embedding models do not generate.
+
+        Raises:
+            aiohttp.ClientError: the engine failed or is not there.
+            TimeoutError: no answer within `timeout_s` seconds.
+        """
+        body = {"model": model, "prompt": "Hi", "max_tokens": 1, "temperature": 0}
+        limit = aiohttp.ClientTimeout(total=timeout_s)
+        async with self.session.post(f"{self.base_url}/v1/completions", json=body, timeout=limit) as answer:
+            await answer.read()
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                answer.raise_for_status()
+
+    async def load(self) -> Load | None:
+        """The engine's own numbers; None if it has none or does not say."""
+        if self._gauges is None or self._command.metrics is None:
+            return None
+        try:
+            async with self._get(self._command.metrics, timeout_s=5) as answer:
+                answer.raise_for_status()
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        return parse_load(text, self._gauges)
+
+    def _get(self, path: str, timeout_s: float) -> Any:
+        return self.session.get(self.base_url + path, timeout=aiohttp.ClientTimeout(total=timeout_s))
+
+
+def parse_load(text: str, gauges: Gauges) -> Load:
+    """Sum an engine's metrics over their labels; `text` is Prometheus' text format."""
+    names = (gauges.running, gauges.waiting, gauges.generated)
+    totals = dict.fromkeys(names, 0.0)
+    for line in text.splitlines():
+        name = line.partition("{")[0].partition(" ")[0]
+        if name in totals:
+            totals[name] += float(line.rpartition(" ")[2])
+    return Load(*(totals[name] for name in names))

@@ -1,0 +1,145 @@
+"""The gateway's Serve application: keeps HAProxy running and its configuration true."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any
+
+import ray
+from ray import serve
+
+from rayllm.errors import RayllmError
+from rayllm.paths import home
+from rayllm.serving import where
+from rayllm.serving.admin import AdminApi
+from rayllm.serving.directory import directory
+from rayllm.serving.directory_state import Snapshot
+from rayllm.serving.haproxy import GatewayView, ModelRoute, Upstream
+from rayllm.serving.haproxy_process import HAProxy
+from rayllm.serving.keys import internal_key, ray_token
+from rayllm.serving.spec import GATEWAY_DEPLOYMENT, GatewaySpec
+
+logger = logging.getLogger(__name__)
+POLL_S = 5.0
+"""How long one long poll of the directory lasts."""
+ALIVE_S = 0.5
+
+
+class Gateway:
+    """One per deployment, on the head node."""
+
+    async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
+        self.spec = GatewaySpec.from_args(args)
+        self._id = uuid.uuid4().hex[:8]
+        self._models: tuple[str, ...] = ()
+        self._snapshot: Snapshot | None = None
+        self._problem: RayllmError | None = None
+        self._network = where.network_id()
+        self._run_dir = home() / "run" / self.spec.deployment / self._id
+        self._run_dir.mkdir(parents=True, mode=0o700)
+        self._directory = directory()
+        self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
+        await self._admin.start(self._run_dir / "admin.sock")
+        self._haproxy = HAProxy(log=where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log")
+        self._applying = asyncio.Lock()
+        await asyncio.to_thread(self._haproxy.start, self._view())
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Serve calls this with the models of the deployment, at the start and whenever they change."""
+        self._models = tuple(user_config["models"])
+        await self._apply()
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds.
+
+        Raises:
+            RayllmError: HAProxy could not be started again or refused its configuration.
+        """
+        if self._problem:
+            raise self._problem
+
+    async def __del__(self) -> None:
+        """Stop listening; streams in flight are HAProxy's to finish within its grace."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.to_thread(self._haproxy.stop)
+        await self._admin.stop()
+
+    def _view(self) -> GatewayView:
+        return GatewayView(
+            deployment=self.spec.deployment,
+            host=self.spec.host,
+            port=self.spec.port,
+            serve_port=self.spec.serve_port,
+            routes=tuple(
+                ModelRoute(
+                    model=model,
+                    key=internal_key(self.spec.deployment, model),
+                    upstreams=self._upstreams(model),
+                )
+                for model in self._models
+            ),
+            run_dir=self._run_dir,
+        )
+
+    def _upstreams(self, model: str) -> tuple[Upstream, ...]:
+        # A replica whose loopback is not ours is reached through Serve's proxy, which guards it with the internal key.
+        replicas = self._snapshot["replicas"] if self._snapshot else []
+        return tuple(
+            Upstream(replica=replica["replica"], host=replica["host"], port=replica["port"])
+            for replica in sorted(replicas, key=lambda replica: replica["replica"])
+            if replica["model"] == model and replica["phase"] == "ready" and replica["network"] == self._network
+        )
+
+    async def _apply(self) -> None:
+        async with self._applying:
+            await asyncio.to_thread(self._haproxy.apply, self._view())
+
+    async def _follow(self) -> None:
+        version = 0
+        while True:
+            try:
+                snapshot = await self._directory.watch.remote(self._id, self.spec.deployment, version, POLL_S)
+                if not self._is_early(snapshot):
+                    self._snapshot = snapshot
+                    await self._apply()
+                    version = snapshot["version"]
+                else:
+                    await asyncio.sleep(ALIVE_S)
+            except ray.exceptions.RayActorError as gone:
+                logger.warning("the directory did not answer, routing stays as it is: %s", gone)
+                self._directory = directory()
+                await asyncio.sleep(ALIVE_S)
+            except RayllmError as problem:
+                logger.exception("HAProxy refused its configuration")
+                self._problem = problem
+                return
+
+    def _is_early(self, snapshot: Snapshot) -> bool:
+        """True for a directory that was just restarted and has not yet heard from the replicas we know."""
+        known = self._snapshot
+        if known is None or known["epoch"] == snapshot["epoch"] or not snapshot["young"]:
+            return False
+        return {r["replica"] for r in known["replicas"]} > {r["replica"] for r in snapshot["replicas"]}
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_S)
+            if await asyncio.to_thread(self._haproxy.alive):
+                continue
+            logger.error("HAProxy ended; starting it again")
+            try:
+                async with self._applying:
+                    await asyncio.to_thread(self._haproxy.start, self._view())
+            except RayllmError as problem:
+                logger.exception("HAProxy could not be started again")
+                self._problem = problem
+                return
+
+
+def build(args: dict[str, Any]) -> serve.Application:
+    """Serve's builder for the gateway's application."""
+    return serve.deployment(Gateway, name=GATEWAY_DEPLOYMENT).bind(args)

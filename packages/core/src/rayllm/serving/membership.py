@@ -1,0 +1,80 @@
+"""A replica's entry in the directory: reported at once when it changes, renewed while it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import ray
+
+from rayllm.errors import RayllmError
+from rayllm.serving.directory import directory
+from rayllm.serving.directory_state import RENEW_S, ReplicaReport
+
+logger = logging.getLogger(__name__)
+
+
+class Membership:
+    """Speaks for one replica. `detail` may be set from any thread; `phase` is set in the event loop."""
+
+    def __init__(self, report: ReplicaReport) -> None:
+        self._report = report
+        self._directory = directory()
+        self._left = False
+        self._renewal = asyncio.create_task(self._renew())
+
+    @property
+    def phase(self) -> str:
+        """What the replica is doing now."""
+        return self._report["phase"]
+
+    def detail(self, detail: str) -> None:
+        """Say how far the phase is; goes out with the next renewal."""
+        self._report["detail"] = detail[:300]
+
+    async def enter(self, phase: str, detail: str = "", *, port: int | None = None) -> None:
+        """Begin a phase and tell the directory at once."""
+        self._report["phase"], self._report["detail"], self._report["since"] = phase, detail, time.time()
+        if port is not None:
+            self._report["port"] = port
+        await self._send()
+
+    async def fail(self, error: Exception) -> None:
+        """Leave with the reason."""
+        self._left = True
+        message, cause, cure = (
+            (error.message, error.cause or "", error.cure or "")
+            if isinstance(error, RayllmError)
+            else (f"{type(error).__name__}: {error}", "", "")
+        )
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            await self._directory.fail.remote(self._report, message, cause, cure)
+
+    async def leave(self) -> None:
+        """Leave, and wait until the gateways route elsewhere (a second at most)."""
+        self._left = True
+        self._report["phase"] = "leaving"
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            confirmed = await self._directory.leave.remote(self._report["deployment"], self._report["replica"])
+            if not confirmed:
+                logger.warning("a gateway did not confirm in time that %s left", self._report["replica"])
+
+    def close(self) -> None:
+        """Stop renewing."""
+        self._renewal.cancel()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            if not self._left:
+                await self._send()
+
+    async def _send(self) -> None:
+        try:
+            await self._directory.report.remote(self._report)
+        except ray.exceptions.RayActorError as gone:
+            # It is being restarted (max_restarts=-1) or its node died: the next renewal finds the new one.
+            logger.warning("the directory did not answer: %s", gone)
+            self._directory = directory()

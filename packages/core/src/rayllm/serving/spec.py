@@ -1,0 +1,69 @@
+"""What the operator's side tells a Serve application: plain JSON in Serve's config, so `plan` can read it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MODEL_DEPLOYMENT = "engine"
+GATEWAY_DEPLOYMENT = "gateway"
+GATEWAY_APP = "rayllm"
+INTERNAL_KEY_HEADER = "x-rayllm-internal-key"
+
+
+def app_name(deployment: str, model: str) -> str:
+    """Name of a model's Serve application; `model` is `GATEWAY_APP` for the gateway."""
+    return f"{deployment}--{model}"
+
+
+def route_prefix(deployment: str, model: str) -> str:
+    """Where Serve's own proxy serves a model."""
+    return f"/{deployment}/models/{model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model, as its replicas need it. A change of any field restarts them."""
+
+    deployment: str
+    model: str
+    engine: str
+    source: str
+    environment: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    gpus: int = 0
+    cpus: float = 1
+    memory: int | None = None
+    """Bytes."""
+    drain_s: float = 600.0
+    attempt: int = 0
+    """Raised to make Serve try a failed application again."""
+
+    def to_args(self) -> dict[str, Any]:
+        """The `args` of the Serve application."""
+        return asdict(self)
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> ModelSpec:
+        """Read back what `to_args` wrote; fields of another version are left out."""
+        return cls(**{name: args[name] for name in cls.__dataclass_fields__ if name in args})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySpec:
+    """The gateway, as its supervisor needs it. The models are in `user_config`: they change without a restart."""
+
+    deployment: str
+    host: str
+    port: int
+    serve_port: int
+
+    def to_args(self) -> dict[str, Any]:
+        """The `args` of the Serve application."""
+        return asdict(self)
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> GatewaySpec:
+        """Read back what `to_args` wrote."""
+        return cls(**{name: args[name] for name in cls.__dataclass_fields__ if name in args})

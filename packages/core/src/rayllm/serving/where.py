@@ -1,0 +1,35 @@
+"""Where this process is: node, loopback, logs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ray
+
+LOG_FOLDER = "rayllm"
+"""Folder of our logs inside Ray's log folder, which Ray's dashboard serves."""
+
+
+def network_id() -> str:
+    """Equal for two processes exactly when they share their loopback addresses (one network namespace, one boot)."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    if not boot.exists():
+        return os.uname().nodename
+    return f"{boot.read_text(encoding='ascii').strip()}:{Path('/proc/self/ns/net').readlink()}"
+
+
+def ray_logs() -> Path:
+    """Ray's log folder on this node."""
+    context = ray.get_runtime_context()
+    return Path(str(context.get_temp_dir()), str(context.get_session_name()), "logs")
+
+
+def node_id() -> str:
+    """Ray's id of this node."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def gpu_ids() -> list[str]:
+    """The GPUs Ray gave to this actor."""
+    return [str(gpu) for gpu in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
