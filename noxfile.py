@@ -98,11 +98,12 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
-    install(session, *PACKAGES, "ruff", "mypy", "nox", "openai", "pytest", "types-pyyaml")
+    """Check style, types and changelog fragments."""
+    install(session, *PACKAGES, "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", *(str(path / "src") for path in PACKAGES), "noxfile.py", "benchmarks", "examples")
+    session.run("mypy", *(str(path / "src") for path in PACKAGES), "noxfile.py", "benchmarks", "examples", "tests")
+    session.run("towncrier", "build", "--draft", "--version", "next")
 
 
 @nox.session
@@ -132,7 +133,9 @@ def wheels(session: nox.Session) -> None:
         session.run(rayllm, "--version", external=True)
         pip_install(session, python, *built.values())
         listed = json.loads(session.run(rayllm, "plugins", "--json", external=True, silent=True) or "")
-    session.log(f"all wheels: {listed}")
+    states = {row["name"]: row["state"] for row in listed}
+    if states != {package.name: "loaded" for package in PACKAGES}:
+        session.error(f"not every wheel's plugin works: {listed}")
 
 
 def bare_environment(session: nox.Session, place: Path) -> str:
@@ -144,7 +147,7 @@ def bare_environment(session: nox.Session, place: Path) -> str:
 def pip_install(session: nox.Session, python: str, *what: str) -> None:
     """Install as a person does, with pip."""
     constraints = str(ROOT / CONSTRAINTS)
-    session.run(python, "-m", "pip", "install", "-q", "-c", constraints, *what, external=True)
+    session.run(python, "-m", "pip", "install", "-q", "-c", constraints, *what, external=True, silent=True)
 
 
 def installed(session: nox.Session, python: str) -> dict[str, str]:

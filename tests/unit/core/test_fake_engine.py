@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from rayllm import Command, Device, Launch
+from rayllm.serving.environments import ensure_environment
 from rayllm.testing.fake_engine import SERVER, FakeOptions, rayllm_engines
 
 
@@ -50,3 +53,22 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     """The options are as strict as any engine's."""
     with pytest.raises(ValidationError):
         FakeOptions.model_validate(wrong)
+
+
+@pytest.mark.parametrize("choice", ["auto", "current"])
+def test_it_runs_on_the_nodes_own_python(choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that requires nothing is the node's own Python: nothing is built."""
+    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
+    (engine,) = rayllm_engines()
+    assert ensure_environment(engine, choice, Device(kind="cpu"), lambda _: None) == sys.executable
+    assert not (tmp_path / "home").exists()
+
+
+def test_it_runs_on_any_python_that_is_named(tmp_path: Path) -> None:
+    """Also on a bare environment, for the server needs only the standard library."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    (engine,) = rayllm_engines()
+    python = ensure_environment(engine, str(tmp_path / "bare"), Device(kind="cpu"), lambda _: None)
+    assert python == str(tmp_path / "bare/bin/python")
+    done = subprocess.run([python, "-I", str(SERVER), "--help"], capture_output=True, timeout=20, check=False)
+    assert done.returncode == 0
