@@ -64,7 +64,7 @@ def cell(package: Path) -> None:
     """Define the session with the unit tests of one distribution, beside core and nothing else."""
 
     def run(session: nox.Session) -> None:
-        install(session, *{CORE, package}, "pytest")
+        install(session, *dict.fromkeys((CORE, package)), "pytest")
         session.run("pytest", f"tests/unit/{package.name}", *session.posargs)
 
     run.__doc__ = f"Unit tests of rayllm-{package.name}, beside core alone."
@@ -110,7 +110,7 @@ def lint(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build all wheels; core's alone stays small, and all together work from another directory."""
     install(session, "build", "hatchling")
-    place = Path(session.create_tmp())
+    place = Path(session.create_tmp()).absolute()
     for path in place.glob("dist/*"):
         path.unlink()
     for package in PACKAGES:
@@ -141,7 +141,7 @@ def wheels(session: nox.Session) -> None:
 def bare_environment(session: nox.Session, place: Path) -> str:
     """A new environment with pip and nothing else; returns its Python."""
     session.run(sys.executable, "-m", "venv", "--clear", str(place), external=True)
-    return str(place.absolute() / "bin/python")
+    return str(place / "bin/python")
 
 
 def pip_install(session: nox.Session, python: str, *what: str) -> None:
