@@ -1,0 +1,67 @@
+"""Clearing up after a cluster, however it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+from pathlib import Path
+
+from rayllm.errors import ClusterError
+from rayllm.serving.process import sweep
+from rayllm_backend_local import processes
+from rayllm_backend_local.state import Folder, State
+
+STOP_S = 20.0
+"""Seconds the supervisor may take to end its nodes before it is killed."""
+
+
+def clear(folder: Folder) -> None:
+    """End every process of the cluster and remove its files, all but its logs. Does nothing if there is nothing."""
+    if state := folder.state():
+        processes.end(state.supervisor, grace_s=STOP_S)
+        sweep(folder.marker(state))
+        _end_agents(folder)
+        _keep_logs(folder, state)
+        shutil.rmtree(state.temp_dir, ignore_errors=True)
+    if folder.path.exists():
+        for entry in folder.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink() and entry != folder.logs:
+                shutil.rmtree(entry)
+            elif entry != folder.logs:
+                entry.unlink()
+
+
+def temp_dir(cluster_id: str) -> Path:
+    """Path of a new folder for Ray: short, since the paths of Unix sockets are, in a folder of this user alone.
+
+    Raises:
+        ClusterError: somebody else could enter that folder.
+    """
+    base = Path("/tmp") / f"rayllm-{os.getuid()}"  # noqa: S108  checked below
+    base.mkdir(mode=0o700, exist_ok=True)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ClusterError(f"{base} is not a folder that only you can enter", cure=f"remove it, or: chmod 700 {base}")
+    return base / cluster_id
+
+
+def _end_agents(folder: Folder) -> None:
+    """Kill Ray's agents, which overwrite their environment with their title but keep the folder they started in."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                here = (entry / "cwd").resolve() == folder.path.resolve()
+                if here and (entry / "cmdline").read_bytes().startswith(b"ray::"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _keep_logs(folder: Folder, state: State) -> None:
+    """Move Ray's own logs beside ours: they tell why something went wrong after all else is gone."""
+    kept = folder.logs / "ray"
+    with contextlib.suppress(OSError, shutil.Error):
+        latest = (Path(state.temp_dir) / "session_latest" / "logs").resolve(strict=True)
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.move(latest, kept)
