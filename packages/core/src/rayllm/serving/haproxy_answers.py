@@ -1,0 +1,86 @@
+"""What the gateway answers itself, in OpenAI's shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+NAMES_FILE = "models.lst"
+MODELS_FILE = "models.json"
+UNKNOWN_MODEL_FILE = "unknown-model.json"
+RETRY_AFTER_S = 5
+
+_CLIENT = "invalid_request_error"
+_SERVER = "server_error"
+_FIRST_SERVER_ERROR = 500
+_NAME = "%[var(txn.model),bytes(0,100),json(utf8ps)]"
+"""The model's name as the client wrote it, cut and escaped for JSON: it may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAiError:
+    """One error answer."""
+
+    status: int
+    message: str
+    """May hold HAProxy's `%[...]` where `answer` stands after `http-request return`."""
+    code: str
+    param: str | None = None
+    retry_after_s: int | None = None
+
+    def body(self) -> str:
+        """The JSON a client sees."""
+        kind = _SERVER if self.status >= _FIRST_SERVER_ERROR else _CLIENT
+        return json.dumps({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+
+    def answer(self) -> str:
+        """Arguments for HAProxy's `http-request return` and `http-error`."""
+        format_ = "lf-string" if "%[" in self.message else "string"
+        header = f" hdr retry-after {self.retry_after_s}" if self.retry_after_s else ""
+        return f"status {self.status} content-type application/json {format_} {_quoted(self.body())}{header}"
+
+
+def retry_later(message: str) -> OpenAiError:
+    """503, with the time after which to try again."""
+    return OpenAiError(503, message, "service_unavailable", retry_after_s=RETRY_AFTER_S)
+
+
+def default_errors() -> Iterator[str]:
+    """`http-error` lines for HAProxy's own errors."""
+    for error in (
+        OpenAiError(400, "the request is not valid HTTP", "bad_request"),
+        OpenAiError(408, "the request did not arrive in time", "request_timeout"),
+        OpenAiError(500, "the gateway failed on this request", "internal_error"),
+        OpenAiError(502, "the engine broke off before its answer began", "bad_gateway"),
+        retry_later("no replica can answer right now"),
+        OpenAiError(504, "the engine did not answer in time", "gateway_timeout"),
+    ):
+        yield f"http-error {error.answer()}"
+
+
+def models_list(models: Sequence[str]) -> str:
+    """The answer to `GET /v1/models`."""
+    return json.dumps({"object": "list", "data": [_model(model) for model in models]})
+
+
+def model_object() -> str:
+    """The answer to `GET /v1/models/NAME`, as HAProxy's quoted log-format text; only for names that are served."""
+    return _quoted(json.dumps(_model("%[var(txn.model)]")))
+
+
+def unknown_model(models: Sequence[str]) -> str:
+    """The answer for a model that isn't there, as HAProxy's log-format text."""
+    there = f"the models here are: {', '.join(models)}" if models else "there are no models here yet"
+    return OpenAiError(404, f'there is no model "{_NAME}"; {there}', "model_not_found", param="model").body()
+
+
+def _model(name: str) -> dict[str, object]:
+    # When a model was made is not known here; OpenAI's clients require the number.
+    return {"id": name, "object": "model", "created": 0, "owned_by": "rayllm"}
+
+
+def _quoted(text: str) -> str:
+    """One argument on a line of HAProxy's configuration: nothing is special between single quotes."""
+    quote = "'"
+    return f"'{text.replace(quote, quote + chr(92) + quote + quote)}'"

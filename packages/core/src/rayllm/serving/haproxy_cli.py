@@ -1,0 +1,95 @@
+"""HAProxy's own command line: its sockets in a gateway's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+from rayllm.errors import ClusterError
+from rayllm.serving.haproxy import MASTER_SOCKET, RUNTIME_SOCKET
+
+_ANSWER_S = 30.0
+"""A reload reads the whole configuration before it answers."""
+_HAND_OVER_S = 10.0
+_DEAF_S = 5.0
+
+
+def ask(run_dir: Path, name: str, command: str) -> str:
+    """Say one command to one of HAProxy's sockets; returns the whole answer.
+
+    Raises:
+        OSError: nobody listens there, or the answer takes too long.
+    """
+    # Through a descriptor of the folder: the path of a socket has at most 107 bytes, the folder's may have more.
+    folder = os.open(run_dir, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_ANSWER_S)
+            line.connect(f"/proc/self/fd/{folder}/{name}")
+            line.sendall(command.encode() + b"\n")
+            line.shutdown(socket.SHUT_WR)  # the master answers until it is left
+            parts = []
+            while part := line.recv(65536):
+                parts.append(part)
+    finally:
+        os.close(folder)
+    return b"".join(parts).decode(errors="replace")
+
+
+def serves(run_dir: Path) -> bool:
+    """Whether a worker and its master answer."""
+    try:
+        return "Stopping: 0" in ask(run_dir, RUNTIME_SOCKET, "show info") and bool(_ask_master(run_dir, "show proc"))
+    except OSError:
+        return False
+
+
+def busy(run_dir: Path) -> bool:
+    """Whether a worker, new or old, has a request in flight; connections that are kept alive don't count."""
+    try:
+        workers = re.findall(r"^(\d+)\s+worker", ask(run_dir, MASTER_SOCKET, "show proc"), re.MULTILINE)
+        return any(" fe=gateway " in ask(run_dir, MASTER_SOCKET, f"@!{pid} show sess") for pid in workers)
+    except OSError:
+        return False
+
+
+def reload(run_dir: Path) -> None:
+    """Make the master read its configuration again; returns when only the new worker takes connections.
+
+    Raises:
+        ClusterError: HAProxy refused, and goes on as it was; its own words are the cause.
+        OSError: the master does not answer.
+    """
+    answer = _ask_master(run_dir, "reload")
+    if not answer.startswith("Success=1"):
+        raise ClusterError("HAProxy did not take the gateway's new configuration", cause=answer.strip())
+    # The old worker hears of it a moment later, and until then takes connections under the old configuration.
+    end = time.monotonic() + _HAND_OVER_S
+    while any(_takes_connections(run_dir, pid) for pid in _old_workers(run_dir)):
+        if time.monotonic() > end:
+            raise ClusterError(f"HAProxy's old worker still takes connections {_HAND_OVER_S:g} s after a reload")
+        time.sleep(0.005)
+
+
+def _ask_master(run_dir: Path, command: str) -> str:
+    # The master executes itself anew after it has read its configuration, and is deaf for that moment.
+    end = time.monotonic() + _DEAF_S
+    while True:
+        try:
+            return ask(run_dir, MASTER_SOCKET, command)
+        except (ConnectionError, FileNotFoundError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+def _old_workers(run_dir: Path) -> list[str]:
+    _, _, old = _ask_master(run_dir, "show proc").partition("# old workers")
+    return re.findall(r"^(\d+)\s+worker", old, re.MULTILINE)
+
+
+def _takes_connections(run_dir: Path, pid: str) -> bool:
+    return "Stopping: 0" in _ask_master(run_dir, f"@!{pid} show info")
