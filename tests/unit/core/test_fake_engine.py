@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rayllm import Command, Device, Launch
 from rayllm.serving.environments import ensure_environment
 from rayllm.testing.fake_engine import SERVER, FakeOptions, rayllm_engines
+from rayllm.testing.fake_server import Knobs, Server
 
 
 def command(options: FakeOptions) -> Command:
@@ -53,6 +54,14 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     """The options are as strict as any engine's."""
     with pytest.raises(ValidationError):
         FakeOptions.model_validate(wrong)
+
+
+def test_its_gauges_are_metrics_of_the_server() -> None:
+    """Every gauge that the engine names is one that the server has."""
+    (engine,) = rayllm_engines()
+    assert engine.gauges is not None
+    names = {line.partition("{")[0] for line in Server(Knobs("small", "hi")).metrics().splitlines()}
+    assert {engine.gauges.running, engine.gauges.waiting, engine.gauges.generated} < names
 
 
 @pytest.mark.parametrize("choice", ["auto", "current"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from rayllm import Command, Engine, Environment, Launch, Options, hookimpl
+from rayllm import Command, Engine, Environment, Gauges, Launch, Options, hookimpl
 
 SERVER = Path(__file__).with_name("fake_server.py")
 
@@ -52,4 +52,9 @@ def rayllm_engines() -> Iterator[Engine[FakeOptions]]:
         environment=Environment(requires=()),
         commands=commands,
         capabilities={"chat", "completions", "embeddings", "streaming"},
+        gauges=Gauges(
+            running="vllm:num_requests_running",
+            waiting="vllm:num_requests_waiting",
+            generated="vllm:generation_tokens_total",
+        ),
     )
