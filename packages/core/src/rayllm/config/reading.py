@@ -26,7 +26,9 @@ def read_node(path: Path) -> Any:
         loader = yaml.SafeLoader(text)
         node = _compose(path, loader)
     except ReaderError as error:
-        raise _refusal(path, *_place(text[: error.position]), f"a control character: {error.character!r}") from error
+        raise _refusal(
+            path, *_place(text[: error.position]), f"a control character: U+{error.character:04X}"
+        ) from error
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(path, error) from error
     except RecursionError as error:
