@@ -46,7 +46,7 @@ def status(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
 
 
 def _show(found: Status, backend: str, output: Output) -> None:
-    from rayllm.deployment.watch import describe
+    from rayllm.deployment.wording import describe
 
     alive = [node for node in found.nodes if node.state == "alive"]
     plural = "s" * (len(alive) != 1)

@@ -15,7 +15,7 @@ from rayllm.deployment.proposal import Proposal, propose
 from rayllm.deployment.serve_config import merge
 from rayllm.deployment.session import Session
 from rayllm.deployment.status import Status, observe
-from rayllm.deployment.watch import wait_until_up
+from rayllm.deployment.watch import Watch
 from rayllm.errors import ClusterError, DeploymentError
 
 PUTS = 3
@@ -41,7 +41,7 @@ def up(session: Session, progress: Progress) -> Status:
                 api.put_package(proposal.bundle.name, proposal.bundle.content)
             _put(session, cluster, api, proposal)
             names = set(session.checked.config.models)
-            return wait_until_up(lambda: observe(cluster, api, admin), names, progress, keep)
+            return Watch(names, progress).run(lambda: observe(cluster, api, admin), keep)
     finally:
         admin.close()
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 HEALTH_PERIOD_S = 2.0
 """Serve replaces a replica after three failed checks."""
-STARTS = 2
-"""Failed starts after which Serve gives up."""
 STOP_S = 20.0
 """Seconds to stop an engine once it has no work, within Serve's own bound."""
 MANY = 100_000
@@ -72,7 +70,6 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt
         "max_ongoing_requests": MANY,
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": model.drain_s + STOP_S,
-        "max_constructor_retry_count": STARTS,
         "ray_actor_options": actor,
     }
     return {
@@ -97,7 +94,6 @@ def gateway_app(checked: Checked, serve_port: int, code: str) -> Json:
         "user_config": {"models": sorted(config.models)},
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": STOP_S,
-        "max_constructor_retry_count": STARTS,
         "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},
     }
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ class ModelStatus:
 
     name: str
     state: str
-    """`ready`, `starting`, `waiting` (nothing to run it on yet), `failed`, `unhealthy` or `deleting`."""
+    """`ready`, `starting`, `restarting`, `waiting` (nothing to run it on yet), `failed`, `unhealthy` or `deleting`."""
     engine: str
     running: int
     wanted: int
@@ -62,6 +63,7 @@ class Status:
         return asdict(self)
 
 
+PENDING_S = 10.0
 _STATES = {
     "RUNNING": "ready",
     "DEPLOY_FAILED": "failed",
@@ -101,6 +103,9 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
     state = _STATES.get(report["status"], "starting")
     if state == "starting" and name != GATEWAY_APP and not replicas and serve.get("status_trigger") and not running:
         state = "waiting" if _is_pending(serve) else state
+    if state == "ready" and running and name != GATEWAY_APP and snapshot:
+        # Serve notices a dead engine after three checks; the replica itself says so at once.
+        state = "ready" if any(replica.phase == "ready" for replica in replicas) else "restarting"
     return ModelStatus(
         name=name,
         state=state,
@@ -114,11 +119,16 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
 
 
 def _is_pending(serve: Json) -> bool:
-    return any(replica["state"] == "STARTING" and not replica.get("node_id") for replica in serve.get("replicas", []))
+    """True if a replica has had no node for longer than it takes to start its process."""
+    late = time.time() - PENDING_S
+    return any(
+        replica["state"] == "STARTING" and not replica.get("node_id") and replica["start_time_s"] < late
+        for replica in serve.get("replicas", [])
+    )
 
 
 def _words(report: Json, serve: Json) -> str:
-    return "" if report["status"] == "RUNNING" else str(report.get("message") or serve.get("message") or "")
+    return "" if report["status"] == "RUNNING" else str(serve.get("message") or report.get("message") or "")
 
 
 def log_of(status: ModelStatus) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ from rayllm.serving.directory_state import Snapshot
 from rayllm.serving.haproxy import GatewayView, ModelRoute, Upstream
 from rayllm.serving.haproxy_process import HAProxy
 from rayllm.serving.keys import internal_key, ray_token
-from rayllm.serving.spec import GATEWAY_DEPLOYMENT, GatewaySpec
+from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySpec
 
 logger = logging.getLogger(__name__)
 POLL_S = 5.0
@@ -42,6 +42,7 @@ class Gateway:
         self._directory = directory()
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
         await self._admin.start(self._run_dir / "admin.sock")
+        self._tasks: list[asyncio.Task[None]] = []
         self._haproxy = HAProxy(log=where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log")
         self._applying = asyncio.Lock()
         await asyncio.to_thread(self._haproxy.start, self._view())
@@ -142,4 +143,4 @@ class Gateway:
 
 def build(args: dict[str, Any]) -> serve.Application:
     """Serve's builder for the gateway's application."""
-    return serve.deployment(Gateway, name=GATEWAY_DEPLOYMENT).bind(args)
+    return serve.deployment(Gateway, name=GATEWAY_DEPLOYMENT, max_constructor_retry_count=STARTS).bind(args)

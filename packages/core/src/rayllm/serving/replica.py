@@ -27,7 +27,7 @@ from rayllm.serving.keys import internal_key
 from rayllm.serving.membership import Membership
 from rayllm.serving.ports import HeldPort, hold_port
 from rayllm.serving.process import sweep
-from rayllm.serving.spec import MODEL_DEPLOYMENT, ModelSpec, app_name
+from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
 from rayllm.serving.weights import ensure_weights
 
 logger = logging.getLogger(__name__)
@@ -191,4 +191,4 @@ class EngineReplica:
 
 def build(args: dict[str, Any]) -> serve.Application:
     """Serve's builder for a model's application."""
-    return serve.deployment(EngineReplica, name=MODEL_DEPLOYMENT).bind(args)
+    return serve.deployment(EngineReplica, name=MODEL_DEPLOYMENT, max_constructor_retry_count=STARTS).bind(args)

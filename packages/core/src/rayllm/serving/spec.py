@@ -9,6 +9,8 @@ from typing import Any
 MODEL_DEPLOYMENT = "engine"
 GATEWAY_DEPLOYMENT = "gateway"
 GATEWAY_APP = "rayllm"
+STARTS = 2
+"""Failed starts after which Serve gives up; set in code, since Serve's config has no such key."""
 INTERNAL_KEY_HEADER = "x-rayllm-internal-key"
 
 

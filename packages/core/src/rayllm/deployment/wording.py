@@ -1,0 +1,46 @@
+"""What a model is doing and why it failed, in words for a person. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from rayllm.deployment.status import ModelStatus
+from rayllm.errors import DeploymentError
+
+_PHASES = {"environment": "environment", "weights": "weights", "starting": "engine starting"}
+_AFTER = {"failed": "", "unhealthy": "", "restarting": "restarting: "}
+
+
+def describe(model: ModelStatus) -> str:
+    """What a model that is not ready is doing, in a few words."""
+    if model.failure and model.state in _AFTER:
+        return f"{_AFTER[model.state]}{model.failure['message']}"
+    if not model.replicas and model.failure:
+        return f"starting again after: {model.failure['message']}"
+    if not model.replicas:
+        return "waiting for a node with room" if model.state == "waiting" else "starting a replica"
+    busy = [replica for replica in model.replicas if replica.phase != "ready"]
+    if not busy:
+        return f"starting replicas ({model.running}/{model.wanted} ready)"
+    newest = max(busy, key=lambda replica: replica.since)
+    phase = _PHASES.get(newest.phase, newest.phase)
+    count = f" ({model.running}/{model.wanted} ready)" if model.wanted > 1 else ""
+    return f"{phase}{count} · {newest.detail}" if newest.detail else f"{phase}{count}"
+
+
+def failure_of(model: ModelStatus) -> DeploymentError:
+    """What a person needs to know about a model that failed: the engine's own words where there are any."""
+    if failure := model.failure:
+        count = int(failure["count"])
+        tries = f", {count} times" if count > 1 else ""
+        return DeploymentError(
+            f"{failure['message']}{tries}", cause=failure["cause"] or None, cure=failure["cure"] or None
+        )
+    return DeploymentError(f"{model.name} did not come up", cause=_last_error(model.message) or None)
+
+
+def _last_error(message: str) -> str:
+    """What matters of Serve's message: our own error at its end, else the last lines of the traceback."""
+    if found := re.search(r"^rayllm\.errors\.\w+: (.*)", message, re.MULTILINE | re.DOTALL):
+        return found[1].strip()
+    return "\n".join([line for line in message.splitlines() if line.strip()][-6:])
