@@ -73,7 +73,9 @@ def _node(state: State, options: LocalOptions, cores: int) -> list[str]:
         f"--temp-dir={state.temp_dir}",
         f"--num-cpus={max(1, (options.cpus or cores) // options.nodes)}",
         f"--object-store-memory={OBJECT_STORE}",
-        "--dashboard-agent-listen-port=0",
+        "--dashboard-agent-listen-port=0",  # 0: the kernel picks one, as for all ports that are not named
+        "--min-worker-port=0",
+        "--max-worker-port=0",
         "--include-log-monitor=false",
         "--log-style=record",
         "--log-color=false",
