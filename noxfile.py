@@ -60,12 +60,18 @@ def install(session: nox.Session, *what: str | Path) -> None:
     session.install("-c", CONSTRAINTS, *args, env=uv_settings())
 
 
+def pytest(session: nox.Session, folder: str) -> None:
+    """Run the tests of `folder`, or those that were named after `--`."""
+    named = any((ROOT / arg.partition("::")[0]).exists() for arg in session.posargs)
+    session.run("pytest", *([] if named else [folder]), *session.posargs)
+
+
 def cell(package: Path) -> None:
     """Define the session with the unit tests of one distribution, beside core and nothing else."""
 
     def run(session: nox.Session) -> None:
         install(session, *dict.fromkeys((CORE, package)), "pytest")
-        session.run("pytest", f"tests/unit/{package.name}", *session.posargs)
+        pytest(session, f"tests/unit/{package.name}")
 
     run.__doc__ = f"Unit tests of rayllm-{package.name}, beside core alone."
     nox.session(name=f"tests-{package.name}", tags=["tests"])(run)
@@ -86,14 +92,14 @@ def demo(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
     install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "openai", "pytest")
-    session.run("pytest", "tests/integration", *session.posargs)
+    pytest(session, "tests/integration")
 
 
 @nox.session(tags=["tests"])
 def e2e(session: nox.Session) -> None:
     """A real engine behind it all, asked by the OpenAI client."""
     install(session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", "openai", "pytest")
-    session.run("pytest", "tests/e2e", *session.posargs)
+    pytest(session, "tests/e2e")
 
 
 @nox.session
