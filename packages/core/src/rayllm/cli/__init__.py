@@ -12,6 +12,9 @@ def main() -> None:
         # A terminal that can't show `→` shows `?`, and the command goes on.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if sys.argv[1:] == ["--version"]:
+        show_version()  # scripts ask for it: they need not wait for the rest
+        return
     from rayllm.errors import RayllmError
 
     try:
@@ -23,3 +26,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def show_version() -> None:
+    """Print `rayllm VERSION`."""
+    from rayllm import __version__
+
+    print(f"rayllm {__version__}")  # noqa: T201

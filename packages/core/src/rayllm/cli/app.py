@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rayllm.cli.down import down
+from rayllm.cli import show_version
 from rayllm.cli.init import init
 from rayllm.cli.logs import logs
 from rayllm.cli.plan import plan
@@ -32,9 +33,7 @@ def _help(command: Callable[..., Any]) -> str:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from rayllm import __version__
-
-        typer.echo(f"rayllm {__version__}")
+        show_version()
         raise typer.Exit
 
 
