@@ -264,7 +264,7 @@ def test_colour_is_for_terminals(cli: Cli, variable: str | None, colour: bool) -
 def test_nothing_heavy_is_imported(cli: Cli, arguments: list[str]) -> None:
     """Neither Ray nor an engine, nor what talks to clusters, nor what draws on terminals."""
     cli("init")
-    banned = "ray torch vllm httpx rich" + (" pydantic yaml pluggy" if arguments[0].startswith("-") else "")
+    banned = "ray torch vllm httpx rich.console" + (" pydantic yaml pluggy" if arguments[0].startswith("-") else "")
     told = f"import atexit, sys\natexit.register(lambda: print('HEAVY', *set('{banned}'.split()) & set(sys.modules)))\n"
     result = cli(*arguments, code=told + MAIN)
     assert result.returncode == 0, result.stderr

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.unit.core.conftest import Checker
 
 PAGE = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
-SECTIONS = {
+SECTIONS: dict[str, type[Strict]] = {
     "## The file": DeploymentConfig,
     "## `cluster`": ClusterConfig,
     "## `models.NAME`": ModelConfig,
@@ -42,7 +42,7 @@ def section(title: str) -> str:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_every_key_is_on_the_page_with_its_default(title: str) -> None:
     """No more and no fewer, in the order of the code."""
-    model: type[Strict] = SECTIONS[title]
+    model = SECTIONS[title]
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", section(title), re.MULTILINE)
     assert [name for name, _ in rows] == list(model.model_fields)
     for name, default in rows:

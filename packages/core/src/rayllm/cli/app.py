@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rayllm.cli.down import down
 from rayllm.cli import show_version
+from rayllm.cli.down import down
 from rayllm.cli.init import init
 from rayllm.cli.logs import logs
 from rayllm.cli.plan import plan
