@@ -54,7 +54,7 @@ def main() -> None:
             answer = ask(client)
         print(f"  from nothing to an answer: {ready:.0f} s; what was built is cached, so the next time is quicker")
         print(
-            f"  next: rayllm up -f {file} leaves it running; rayllm init writes a file of your own; docs/ has the rest\n"
+            f"  next: rayllm up -f {file} leaves it running; rayllm init writes your own file\n"
         )
     finally:
         rayllm("down", "-f", file, "--yes")
@@ -63,4 +63,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as failed:
+        sys.exit(failed.returncode)  # the command has said why
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -107,7 +107,7 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
         # Serve notices a dead engine after three checks; the replica itself says so at once.
         state = "ready" if any(replica.phase == "ready" for replica in replicas) else "restarting"
     return ModelStatus(
-        name=name,
+        name="gateway" if name == GATEWAY_APP else name,
         state=state,
         engine=app["args"].get("engine", ""),
         running=running,

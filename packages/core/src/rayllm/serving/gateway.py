@@ -43,7 +43,9 @@ class Gateway:
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
         await self._admin.start(self._run_dir / "admin.sock")
         self._tasks: list[asyncio.Task[None]] = []
-        self._haproxy = HAProxy(log=where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log")
+        log = where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._haproxy = HAProxy(log)
         self._applying = asyncio.Lock()
         await asyncio.to_thread(self._haproxy.start, self._view())
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
