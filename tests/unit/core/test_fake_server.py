@@ -87,6 +87,14 @@ def start() -> Iterator[Callable[..., Fake]]:
         fake.close()
 
 
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Fake]:
+    """One server without any flag, for the tests that only ask."""
+    fake = Fake()
+    yield fake
+    fake.close()
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, within a bound."""
     end = time.monotonic() + BOUND_S
@@ -107,12 +115,11 @@ def events(text: str) -> list[Any]:
     return [json.loads(item) for item in data]
 
 
-def test_chat_names_the_process_and_counts_tokens(start: Callable[..., Fake]) -> None:
+def test_chat_names_the_process_and_counts_tokens(plain: Fake) -> None:
     """The default answer tells replicas apart, and usage adds up."""
-    fake = start()
-    answer = json.loads(fake.ask("/v1/chat/completions", chat())[1])
+    answer = json.loads(plain.ask("/v1/chat/completions", chat())[1])
     choice = answer["choices"][0]
-    assert choice["message"]["content"] == f"fake small pid {fake.process.pid}"
+    assert choice["message"]["content"] == f"fake small pid {plain.process.pid}"
     assert choice["finish_reason"] == "stop"
     assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6}
 
@@ -138,9 +145,9 @@ def test_stream_ends_with_usage_when_asked(start: Callable[..., Fake], path: str
     assert usage["usage"]["completion_tokens"] == 3
 
 
-def test_stream_has_no_usage_unless_asked(start: Callable[..., Fake]) -> None:
+def test_stream_has_no_usage_unless_asked(plain: Fake) -> None:
     """Without `include_usage` every event carries a choice."""
-    assert all(event["choices"] for event in events(start().ask("/v1/chat/completions", chat(stream=True))[1]))
+    assert all(event["choices"] for event in events(plain.ask("/v1/chat/completions", chat(stream=True))[1]))
 
 
 def test_a_stream_comes_token_by_token(start: Callable[..., Fake]) -> None:
@@ -168,21 +175,20 @@ def test_a_stream_comes_token_by_token(start: Callable[..., Fake]) -> None:
         ("/v1/nothing", None, 404, "there is no GET /v1/nothing"),
     ],
 )
-def test_errors_have_openai_shape(start: Callable[..., Fake], path: str, body: object, status: int, said: str) -> None:
+def test_errors_have_openai_shape(plain: Fake, path: str, body: object, status: int, said: str) -> None:
     """A client's mistake is answered with an error object, and its status twice."""
-    got, text = start().ask(path, body)
+    got, text = plain.ask(path, body)
     error = json.loads(text)["error"]
     assert (got, error["code"]) == (status, status)
     assert said in error["message"]
 
 
-def test_models_embeddings_and_tokens(start: Callable[..., Fake]) -> None:
+def test_models_embeddings_and_tokens(plain: Fake) -> None:
     """The smaller endpoints answer, always the same for the same input."""
-    fake = start()
-    assert [card["id"] for card in json.loads(fake.ask("/v1/models")[1])["data"]] == ["small"]
-    first, second, third = json.loads(fake.ask("/v1/embeddings", {"input": ["a", "b", "a"]})[1])["data"]
+    assert [card["id"] for card in json.loads(plain.ask("/v1/models")[1])["data"]] == ["small"]
+    first, second, third = json.loads(plain.ask("/v1/embeddings", {"input": ["a", "b", "a"]})[1])["data"]
     assert first["embedding"] == third["embedding"] != second["embedding"]
-    assert json.loads(fake.ask("/tokenize", {"prompt": "one two one"})[1])["count"] == 3
+    assert json.loads(plain.ask("/tokenize", {"prompt": "one two one"})[1])["count"] == 3
 
 
 def test_whoami_tells_names_but_no_values(start: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,9 +277,9 @@ def test_hangs_after_so_many_requests(start: Callable[..., Fake]) -> None:
     connection.close()
 
 
-def test_a_connection_serves_many_requests_and_chunked_bodies(start: Callable[..., Fake]) -> None:
+def test_a_connection_serves_many_requests_and_chunked_bodies(plain: Fake) -> None:
     """Connections are kept, and a body may come in chunks."""
-    connection = start().connect()
+    connection = plain.connect()
     for _ in range(3):
         connection.request("POST", "/tokenize", iter([b'{"prompt": ', b'"a b"}']), encode_chunked=True)
         with connection.getresponse() as response:
