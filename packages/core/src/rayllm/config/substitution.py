@@ -27,6 +27,7 @@ def substitute(document: Document, text: str, path: KeyPath, environ: Mapping[st
             document.raw[path] = text
             if environ[name]:
                 document.secrets[environ[name]] = match[0]
+                document.secrets[repr(environ[name])[1:-1]] = match[0]  # as it stands in a KeyError's text
             return environ[name]
         return match[0]
 
