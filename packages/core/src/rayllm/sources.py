@@ -11,7 +11,7 @@ from typing import Protocol
 class FetchProgress(Protocol):
     """Told how far a fetch is, in words: `report("12 of 93 MB")`."""
 
-    def __call__(self, detail: str) -> None:
+    def __call__(self, detail: str, /) -> None:
         """Report what is going on now."""
 
 

@@ -97,7 +97,7 @@ class VllmOptions(Options):
         seen: set[str] = set()
         for key in value:
             flag = flag_of(key)
-            name = _ALIASES.get(flag, flag)
+            name = _ALIASES.get(flag.removeprefix("no-"), flag.removeprefix("no-"))
             if not flag:
                 raise ValueError(f"{key!r} is no flag")
             if name in _OURS:

@@ -102,7 +102,7 @@ def _end_of_tensors(header: _Header) -> int:
             alignment = value
     ends = [_tensor_end(header) for _ in range(tensors)]
     start = -(-header.at // alignment) * alignment
-    return start + max(ends, default=0)
+    return start + max(ends) if ends else header.at
 
 
 def _tensor_end(header: _Header) -> int:

@@ -37,6 +37,7 @@ class Uv:
         Raises:
             RayllmError: there is none and it can't be installed; with pip's own words.
         """
+        home().mkdir(parents=True, exist_ok=True)
         return cls(_installed() or _bring(report), UvSettings.of_this_machine())
 
     def run(self, args: Sequence[str], report: FetchProgress, lock: int | None = None) -> None:

