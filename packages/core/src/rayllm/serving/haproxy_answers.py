@@ -47,7 +47,7 @@ def retry_later(message: str) -> OpenAiError:
 
 
 def default_errors() -> Iterator[str]:
-    """`http-error` lines for HAProxy's own errors."""
+    """`http-error` lines for HAProxy's own errors, except for what isn't HTTP at all: that gets its built-in page."""
     for error in (
         OpenAiError(400, "the request is not valid HTTP", "bad_request"),
         OpenAiError(408, "the request did not arrive in time", "request_timeout"),

@@ -158,7 +158,7 @@ def _write(run_dir: Path, contents: dict[str, str]) -> None:
     for name, text in contents.items():
         draft = run_dir / f"{name}.new"
         draft.touch(0o600)
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(text.encode())
         draft.replace(run_dir / name)
 
 
