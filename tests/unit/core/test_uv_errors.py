@@ -21,6 +21,10 @@ from rayllm.serving.uv_errors import cure_for
             "can't be reached",
         ),
         ("cause: dns error\n  cause: failed to lookup address information", "can't be reached"),
+        (
+            "error: Failed to fetch: https://download.pytorch.org/whl/cpu/torch/\n  cause: dns error",
+            "CPU build of torch",
+        ),
         ("error: Hash mismatch for `a==1`", "uv cache clean"),
         ("cause: Permission denied (os error 13)", "must be able to write"),
         ("error: No solution found when resolving dependencies:", "lack a version"),

@@ -8,6 +8,13 @@ from pathlib import Path
 
 _CURES = (
     (
+        r"Failed to fetch: .?https://download\.pytorch\.org/whl/cpu",
+        (
+            "no index of this node has a CPU build of torch, and PyTorch's own can't be reached: put one in reach of pip "
+            "(extra-index-url, find-links) or uv, or set UV_TORCH_BACKEND"
+        ),
+    ),
+    (
         r"No space left on device|os error 28",
         "free some disk space: {folder} has {free_gb:.1f} GB left, or set RAYLLM_HOME and UV_CACHE_DIR to another disk",
     ),
