@@ -99,9 +99,8 @@ def _judge(folder: Folder, state: State) -> tuple[Literal["ready", "starting", "
         return "failed", state.reason
     if not processes.alive(state.supervisor):
         return "failed", "its background service was killed, or the machine restarted; start it again"
-    ago = f"{time.time() - state.since:.0f} s ago"
     if state.stage == "starting":
-        return "starting", f"{state.reason} (since {ago})"
+        return "starting", f"{state.reason}, for {time.time() - state.since:.0f} s now"
     if not dashboard.answers(state.dashboard_port, folder.token()):
         return "starting", "Ray's dashboard does not answer"
     return "ready", ""

@@ -14,11 +14,14 @@ def answers(port: int, token: str) -> bool:
     return _ask(port, token, "/api/version") is not None
 
 
-def alive_nodes(port: int, token: str) -> int:
-    """How many nodes Ray counts as alive; 0 while the dashboard does not answer."""
+def alive_nodes(port: int, token: str, since: float) -> int:
+    """How many nodes that started after `since` (seconds since 1970) are alive; 0 while the dashboard does not answer.
+
+    A head that comes back counts its predecessor's nodes as alive until it has missed them for a while.
+    """
     answer = _ask(port, token, "/api/v0/nodes?detail=1&limit=1000")
     rows = answer["data"]["result"]["result"] if answer else []
-    return sum(row["state"] == "ALIVE" for row in rows)
+    return sum(row["state"] == "ALIVE" and row["start_time_ms"] >= since * 1000 for row in rows)
 
 
 def _ask(port: int, token: str, path: str, timeout_s: float = 5.0) -> Any:

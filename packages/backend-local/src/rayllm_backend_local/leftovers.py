@@ -60,8 +60,10 @@ def _end_agents(folder: Folder) -> None:
 
 def _keep_logs(folder: Folder, state: State) -> None:
     """Move Ray's own logs beside ours: they tell why something went wrong after all else is gone."""
-    kept = folder.logs / "ray"
-    with contextlib.suppress(OSError, shutil.Error):
-        latest = (Path(state.temp_dir) / "session_latest" / "logs").resolve(strict=True)
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.move(latest, kept)
+    head = Path(state.temp_dir)
+    for node in [head, *head.glob("w*")]:
+        kept = folder.logs / ("ray" if node == head else f"ray-{node.name}")
+        with contextlib.suppress(OSError, shutil.Error):
+            latest = (node / "session_latest" / "logs").resolve(strict=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.move(latest, kept)

@@ -20,7 +20,7 @@ def head(state: State, options: LocalOptions, cores: int) -> list[str]:
     """The command of the head, where `cores` is what this machine has."""
     gpus = [] if options.gpus is None else [f"--num-gpus={options.gpus}"]
     return [
-        *_node(state, options, cores),
+        *_node(state.temp_dir, options, cores),
         "--head",
         f"--port={state.gcs_port}",
         f"--dashboard-host={LOOPBACK}",
@@ -30,9 +30,11 @@ def head(state: State, options: LocalOptions, cores: int) -> list[str]:
     ]
 
 
-def worker(state: State, options: LocalOptions, cores: int) -> list[str]:
-    """The command of a simulated worker."""
-    return [*_node(state, options, cores), f"--address={LOOPBACK}:{state.gcs_port}", "--num-gpus=0"]
+def worker(state: State, options: LocalOptions, cores: int, number: int) -> list[str]:
+    """The command of the simulated worker `number`, counted from 1."""
+    # A folder of its own: two nodes that start at once in the same one take the same socket.
+    node = _node(f"{state.temp_dir}/w{number}", options, cores)
+    return [*node, f"--address={LOOPBACK}:{state.gcs_port}", "--num-gpus=0"]
 
 
 def environ(folder: Folder, state: State, surrounding: Mapping[str, str]) -> dict[str, str]:
@@ -63,14 +65,14 @@ def environ(folder: Folder, state: State, surrounding: Mapping[str, str]) -> dic
     }
 
 
-def _node(state: State, options: LocalOptions, cores: int) -> list[str]:
+def _node(temp_dir: str, options: LocalOptions, cores: int) -> list[str]:
     return [
         sys.executable,
         str(_SCRIPT),
         "start",
         "--block",
         f"--node-ip-address={LOOPBACK}",
-        f"--temp-dir={state.temp_dir}",
+        f"--temp-dir={temp_dir}",
         f"--num-cpus={max(1, (options.cpus or cores) // options.nodes)}",
         f"--object-store-memory={OBJECT_STORE}",
         "--dashboard-agent-listen-port=0",  # 0: the kernel picks one, as for all ports that are not named

@@ -26,9 +26,13 @@ from rayllm_backend_local.state import Folder, last_lines
 START_S = 90.0
 """Seconds that the nodes may take to join."""
 STEADY_S = 60.0
-"""A head that lived longer is started again at once, others after a pause that doubles."""
+"""A head that lived longer is started again at once, after several short lives there is a pause that doubles."""
 LONGEST_PAUSE_S = 30.0
+WORKER_PAUSE_S = 5.0
+"""Seconds between two starts of a worker."""
 GRACE_S = 5.0
+HEAD = 0
+"""The head's number; workers count from 1."""
 _POLL_S = 0.1
 
 log = logging.getLogger("rayllm.local")
@@ -60,14 +64,15 @@ class Supervisor:
         )
         self._environ = ray_command.environ(folder, self._state, clean_environ())
         self._cores = len(os.sched_getaffinity(0))
-        self._nodes: dict[str, Supervised] = {}
+        self._nodes: dict[int, Supervised] = {}
+        self._started: dict[int, float] = {}
         self.stopping = threading.Event()
 
     def run(self) -> int:
         """Serve until asked to stop; returns the exit status."""
         self._note("starting", "starting Ray")
-        was_ready, pause = False, 0.0
-        while not self.stopping.wait(pause):
+        was_ready, short_lives = False, 0
+        while not self.stopping.wait(min(LONGEST_PAUSE_S, 2.0 ** (short_lives - 2)) if short_lives > 1 else 0):
             began = time.monotonic()
             try:
                 self._live()
@@ -77,53 +82,65 @@ class Supervisor:
                 if not was_ready:
                     self._note("failed", str(problem))
                     return 1
-                self._note("starting", str(problem).partition("\n")[0])
+                self._note("starting", str(problem).partition("\n")[0] + " and is being started again")
             finally:
                 self._stop()
-            pause = 0.0 if time.monotonic() - began > STEADY_S else min(LONGEST_PAUSE_S, pause * 2 or 1.0)
+            short_lives = 0 if time.monotonic() - began > STEADY_S else short_lives + 1
         return 0
 
     def _live(self) -> None:
         """One life of the head."""
-        self._start("head")
-        self._await_nodes(1)
-        workers = [f"worker {number}" for number in range(1, self._options.nodes)]
-        for name in workers:
-            self._start(name)
-        self._await_nodes(self._options.nodes)
-        self._note("ready", "")
+        since = time.time()
+        self._start(HEAD)
+        self._await_nodes(1, since)
+        workers = range(1, self._options.nodes)
+        for number in workers:
+            self._start(number)
+        self._await_nodes(self._options.nodes, since)
+        if not self.stopping.is_set():
+            self._note("ready", "")
         while not self.stopping.wait(_POLL_S):
             self._check_head()
-            for name in workers:
-                if (status := self._nodes[name].poll()) is not None:
-                    log.warning("%s ended with status %s; starting it again", name, status)
-                    self._nodes.pop(name).stop(GRACE_S)
-                    self._start(name)
+            for number in workers:
+                self._revive(number)
 
-    def _start(self, name: str) -> None:
-        command = ray_command.head if name == "head" else ray_command.worker
-        self._nodes[name] = Supervised.start(
-            command(self._state, self._options, self._cores),
+    def _revive(self, worker: int) -> None:
+        """Start a worker again if it ended, unless it has only just been started."""
+        status = self._nodes[worker].poll()
+        if status is not None and time.monotonic() > self._started[worker] + WORKER_PAUSE_S:
+            log.warning("worker %s ended with status %s and is being started again", worker, status)
+            self._nodes[worker].stop(GRACE_S)
+            self._start(worker)
+
+    def _start(self, number: int) -> None:
+        if number == HEAD:
+            name, argv = "head", ray_command.head(self._state, self._options, self._cores)
+        else:
+            name, argv = f"worker-{number}", ray_command.worker(self._state, self._options, self._cores, number)
+        self._started[number] = time.monotonic()
+        self._nodes[number] = Supervised.start(
+            argv,
             env=self._environ,
-            log=self._folder.logs / f"{name.replace(' ', '-')}.log",
-            marker=f"{self._folder.marker(self._state)}:{name.replace(' ', '-')}",
+            log=self._folder.logs / f"{name}.log",
+            marker=f"{self._folder.marker(self._state)}:{name}",
             grace_s=GRACE_S,
             cwd=self._folder.path,
         )
 
-    def _await_nodes(self, count: int) -> None:
-        end = time.monotonic() + START_S
+    def _await_nodes(self, count: int, since: float) -> None:
+        """Wait until `count` nodes of this life are alive, or the service is to stop."""
         token = self._folder.token()
-        while dashboard.alive_nodes(self._state.dashboard_port, token) < count and not self.stopping.wait(_POLL_S):
+        while (alive := dashboard.alive_nodes(self._state.dashboard_port, token, since)) < count:
+            if self.stopping.wait(_POLL_S):
+                return
             self._check_head()
-            if time.monotonic() > end:
-                raise NodeEndedError(
-                    f"Ray did not come up within {START_S:g} s\n{last_lines(self._folder.logs / 'head.log')}"
-                )
+            if time.time() > since + START_S:
+                raise NodeEndedError(f"{alive} of {count} nodes came up within {START_S:g} s")
 
     def _check_head(self) -> None:
-        if (status := self._nodes["head"].poll()) is not None:
-            raise NodeEndedError(f"Ray's head ended with status {status}\n{last_lines(self._folder.logs / 'head.log')}")
+        if (status := self._nodes[HEAD].poll()) is not None:
+            words = last_lines(self._folder.logs / "head.log")
+            raise NodeEndedError(f"Ray's head ended with status {status}\n{words}")
 
     def _stop(self) -> None:
         with ThreadPoolExecutor(max_workers=len(self._nodes) or 1) as pool:
