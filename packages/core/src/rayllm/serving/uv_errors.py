@@ -10,8 +10,8 @@ _CURES = (
     (
         r"Failed to fetch: .?https://download\.pytorch\.org/whl/cpu",
         (
-            "no index of this node has a CPU build of torch, and PyTorch's own can't be reached: put one in reach of pip "
-            "(extra-index-url, find-links) or uv, or set UV_TORCH_BACKEND"
+            "no index of this node has a CPU build of torch, and PyTorch's own can't be reached: put one in reach of "
+            "pip (extra-index-url, find-links) or uv, or set UV_TORCH_BACKEND"
         ),
     ),
     (
