@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +70,32 @@ def test_a_kept_connection_sees_the_new_configuration(gateway: Any, upstream: An
     assert json.load(connection.getresponse()) == {"by": "a1", "model": "a"}
 
 
-def test_requests_during_reloads_all_succeed(gateway: Any, upstream: Any) -> None:
-    """Every request of a client that connects anew each time is answered while the view changes ten times."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_requests_during_reloads_all_succeed(gateway: Any, upstream: Any, kept: bool) -> None:
+    """Every request is answered while the view changes, over new connections and over one that is kept."""
     a, b = upstream("a1"), upstream("a2")
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (a.route,))))
-    statuses, done = [], threading.Event()
+    statuses: list[object] = []
+    done = threading.Event()
 
     def client() -> None:
+        connection = gateway.connect()
         while not done.is_set():
-            statuses.append(gateway.ask("POST", CHAT, {"model": "a"})[0])
+            try:
+                connection.request("POST", CHAT, json.dumps({"model": "a"}))
+                answer = connection.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+            except (OSError, HTTPException) as problem:
+                statuses.append(repr(problem))
+            if not kept:
+                connection.close()
 
     thread = threading.Thread(target=client)
     thread.start()
     try:
         for number in range(10):
-            gateway.haproxy.apply(gateway.view(ModelRoute("a", "k", (a.route, b.route)[: 1 + number % 2])))
+            gateway.haproxy.apply(gateway.view(ModelRoute("a", "k", (a.route, b.route)[: 2 - number % 2])))
     finally:
         done.set()
         thread.join()

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from rayllm.errors import ClusterError
 from rayllm.serving.haproxy import MASTER_SOCKET, RUNTIME_SOCKET
+from rayllm.serving.port_claim import listens
 
 _ANSWER_S = 30.0
 """A reload reads the whole configuration before it answers."""
+_WORKER_S = 1.0
 _HAND_OVER_S = 10.0
 _DEAF_S = 5.0
 
 
-def ask(run_dir: Path, name: str, command: str) -> str:
+def ask(run_dir: Path, name: str, command: str, timeout_s: float = _ANSWER_S) -> str:
     """Say one command to one of HAProxy's sockets; returns the whole answer.
 
     Raises:
@@ -27,7 +29,7 @@ def ask(run_dir: Path, name: str, command: str) -> str:
     folder = os.open(run_dir, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(_ANSWER_S)
+            line.settimeout(timeout_s)
             line.connect(f"/proc/self/fd/{folder}/{name}")
             line.sendall(command.encode() + b"\n")
             line.shutdown(socket.SHUT_WR)  # the master answers until it is left
@@ -50,25 +52,33 @@ def serves(run_dir: Path) -> bool:
 def busy(run_dir: Path) -> bool:
     """Whether a worker, new or old, has a request in flight; connections that are kept alive don't count."""
     try:
-        workers = re.findall(r"^(\d+)\s+worker", ask(run_dir, MASTER_SOCKET, "show proc"), re.MULTILINE)
-        return any(" fe=gateway " in ask(run_dir, MASTER_SOCKET, f"@!{pid} show sess") for pid in workers)
-    except OSError:
+        pids = _workers(run_dir)
+    except OSError:  # the master is gone
         return False
+    try:
+        return any(" fe=gateway " in ask(run_dir, MASTER_SOCKET, f"@!{pid} show sess", _WORKER_S) for pid in pids)
+    except OSError:  # a worker that is just ending leaves the master without an answer
+        return True
 
 
-def reload(run_dir: Path) -> None:
+def reload(run_dir: Path, port: int) -> None:
     """Make the master read its configuration again; returns when only the new worker takes connections.
+
+    Args:
+        run_dir: where it runs.
+        port: where it listens.
 
     Raises:
         ClusterError: HAProxy refused, and goes on as it was; its own words are the cause.
         OSError: the master does not answer.
     """
+    before = _workers(run_dir)
     answer = _ask_master(run_dir, "reload")
     if not answer.startswith("Success=1"):
         raise ClusterError("HAProxy did not take the gateway's new configuration", cause=answer.strip())
     # The old worker hears of it a moment later, and until then takes connections under the old configuration.
     end = time.monotonic() + _HAND_OVER_S
-    while any(_takes_connections(run_dir, pid) for pid in _old_workers(run_dir)):
+    while any(listens(pid, port) for pid in before):
         if time.monotonic() > end:
             raise ClusterError(f"HAProxy's old worker still takes connections {_HAND_OVER_S:g} s after a reload")
         time.sleep(0.005)
@@ -86,10 +96,6 @@ def _ask_master(run_dir: Path, command: str) -> str:
             time.sleep(0.01)
 
 
-def _old_workers(run_dir: Path) -> list[str]:
-    _, _, old = _ask_master(run_dir, "show proc").partition("# old workers")
-    return re.findall(r"^(\d+)\s+worker", old, re.MULTILINE)
-
-
-def _takes_connections(run_dir: Path, pid: str) -> bool:
-    return "Stopping: 0" in _ask_master(run_dir, f"@!{pid} show info")
+def _workers(run_dir: Path) -> list[int]:
+    processes = _ask_master(run_dir, "show proc")
+    return [int(pid) for pid in re.findall(r"^(\d+)\s+worker", processes, re.MULTILINE)]

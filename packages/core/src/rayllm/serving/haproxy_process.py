@@ -73,11 +73,13 @@ class HAProxy:
             _write(view.run_dir, wanted)
             try:
                 _check(view)
-                haproxy_cli.reload(view.run_dir)
+                haproxy_cli.reload(view.run_dir, view.port)
             except ClusterError:
                 _write(view.run_dir, before)
                 raise
-            except OSError:  # it ended under our hands
+            except OSError as error:
+                if self.alive():
+                    raise ClusterError("HAProxy's master process does not answer", cause=str(error)) from error
                 self.start(view)
             self._running = wanted
 

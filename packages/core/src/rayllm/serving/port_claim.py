@@ -61,13 +61,22 @@ class PortClaim:
 
 def holder(port: int) -> str | None:
     """The program that listens on `port`: its name and pid, None where /proc does not tell."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
     for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            with contextlib.suppress(OSError):  # ended meanwhile, or another user's
-                if any(os.readlink(fd) in sockets for fd in (process / "fd").iterdir()):  # noqa: PTH115  not a path
-                    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        if process.name.isdigit() and listens(int(process.name), port):
+            with contextlib.suppress(OSError):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return None
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this process listens on `port`; False for one that ended or is another user's."""
+    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    with contextlib.suppress(OSError):
+        for descriptor in Path("/proc", str(pid), "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(descriptor) in sockets:  # noqa: PTH115  not a path
+                    return True
+    return False
 
 
 def _try_lock(lock: IO[str], kind: int) -> bool:
