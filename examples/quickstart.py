@@ -53,9 +53,7 @@ def main() -> None:
         with OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none-needed-on-loopback") as client:
             answer = ask(client)
         print(f"  from nothing to an answer: {ready:.0f} s; what was built is cached, so the next time is quicker")
-        print(
-            f"  next: rayllm up -f {file} leaves it running; rayllm init writes your own file\n"
-        )
+        print(f"  next: rayllm up -f {file} leaves it running; rayllm init writes your own file\n")
     finally:
         rayllm("down", "-f", file, "--yes")
     if "Paris" not in answer:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, field_validator, model_validator
 
-from rayllm import Backend, Engine, Environment, ModelSource, Options
+from rayllm import Backend, Command, Engine, Environment, InputError, Launch, ModelSource, Options
 from rayllm.config import Checked, ConfigErrors, load
 from rayllm.plugins import Plugins
 
@@ -103,6 +103,7 @@ class BackendOptions(Options):
     """One option that is required."""
 
     nodes: int
+    token: str = ""
 
 
 def check_source(uri: str) -> str | None:
@@ -110,6 +111,13 @@ def check_source(uri: str) -> str | None:
     if uri.endswith("crash"):
         raise OSError(uri)
     return None if "/" in uri else f"{uri} has no path"
+
+
+def commands(launch: Launch[Any]) -> list[Command]:
+    """Finds fault with a launch that its options ask it to."""
+    if launch.options.dtype == "float32":
+        raise InputError("this dtype needs a GPU", cure="resources.gpus: 1")
+    return [Command(launch.python)]
 
 
 def never(*_: Any) -> Any:
@@ -124,7 +132,7 @@ def plugins() -> Plugins:
     for name in ("vllm", "sglang"):
         environment = Environment(())
         found.engines[name] = Engine(
-            name=name, summary="", options=EngineOptions, environment=environment, commands=never
+            name=name, summary="", options=EngineOptions, environment=environment, commands=commands
         )
     found.backends["local"] = Backend(name="local", summary="", options=Options, open=never)
     found.backends["cai"] = Backend(name="cai", summary="", options=BackendOptions, open=never)

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 def test_a_right_file(check: Checker) -> None:
     """The config, and every plugin's options as that plugin's type."""
     result = check.right(
-        "name: demo\ncluster: {backend: cai, options: {nodes: 2}}\nmodels:\n  m:\n    engine: vllm\n    source: a/b\n"
-        "    options: {stop: [x, y], kind: large, folder: /f, token: '${env:T}', share: 1}\n"
+        "name: demo\ncluster: {backend: cai, options: {nodes: 2, token: '${env:T}'}}\nmodels:\n  m:\n    engine: vllm\n    source: a/b\n"
+        "    options: {stop: [x, y], kind: large, folder: /f, share: 1}\n"
         "    replicas: {min: 0, max: 2}\n    resources: {memory: 8GiB}\n    environment: /opt/env\n"
         "gateway: {host: localhost, port: 1}\n",
         {"T": "secret"},
     )
     assert result.backend is check.plugins.backends["cai"]
-    assert result.backend_options == result.backend.options(nodes=2)
+    assert result.backend_options == result.backend.options(nodes=2, token="secret")
     options = result.engine_options["m"].model_dump(mode="json", exclude_unset=True)
-    assert options == {"stop": ["x", "y"], "kind": "large", "folder": "/f", "token": "secret", "share": 1.0}
+    assert options == {"stop": ["x", "y"], "kind": "large", "folder": "/f", "share": 1.0}
     assert result.config.models["m"].resources.memory == 8 << 30
-    assert result.from_environment == {("models", "m", "options", "token"): "${env:T}"}
+    assert result.from_environment == {("cluster", "options", "token"): "${env:T}"}
     assert result.path == Path("f")
 
 
@@ -95,6 +95,26 @@ def test_a_variables_value_is_in_no_error(check: Checker, case: str) -> None:
     text = "\n".join(check.mistakes(content, {"S": "hunt'\\er2"}))
     assert "hunt" not in text
     assert "${env:S}" in text
+
+
+def test_a_variable_in_a_model_is_refused(check: Checker) -> None:
+    """Its value would stand in Serve's config."""
+    (line, cure) = check.mistakes("name: d\nmodels: {m: {engine: vllm, source: '/${env:S}'}}\n", {"S": "m"})
+    assert line.startswith("f:2:36  models.m.source: /${env:S} may not stand here")
+    assert "→" in cure
+
+
+@pytest.mark.parametrize("name", ["rayllm", "gateway"])
+def test_a_model_can_not_have_the_gateways_name(check: Checker, name: str) -> None:
+    """Two applications would have one name."""
+    (line, _) = check.mistakes(f"name: d\nmodels: {{{name}: {{engine: vllm, source: /m}}}}\n")
+    assert f'"{name}" names the gateway' in line
+
+
+def test_an_engine_may_find_fault_with_a_launch(check: Checker) -> None:
+    """What it would refuse on the node is said before anything starts."""
+    lines = check.mistakes("name: d\nmodels: {m: {engine: vllm, source: /m, options: {dtype: float32}}}\n")
+    assert lines == ["f:2:49  models.m.options: this dtype needs a GPU", "        → resources.gpus: 1"]
 
 
 def test_a_variable_that_is_not_set_is_one_problem(check: Checker) -> None:

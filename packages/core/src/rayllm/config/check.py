@@ -12,7 +12,15 @@ from rayllm.backends import AnyBackend
 from rayllm.config.building import read_document
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.problems import ConfigErrors
-from rayllm.config.rules import check_environment, check_host, check_replicas, check_source
+from rayllm.config.rules import (
+    check_environment,
+    check_host,
+    check_launch,
+    check_name,
+    check_no_secrets,
+    check_replicas,
+    check_source,
+)
 from rayllm.config.schema import ClusterConfig, DeploymentConfig
 from rayllm.config.validation import validate
 from rayllm.engines import Options
@@ -51,7 +59,11 @@ def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) 
         options = _check_model(document, plugins, ("models", name), model) if isinstance(model, dict) else None
         if options is not None:
             engine_options[name] = options
+    if config is not None:
+        for name, checked in engine_options.items():
+            check_launch(document, plugins.engines[config.models[name].engine], checked, name, config.models[name])
     check_host(document)
+    check_no_secrets(document)
     if document.problems or config is None or backend is None or backend_options is None:
         raise ConfigErrors(path, document.problems)
     return Checked(
@@ -77,6 +89,7 @@ def _check_cluster(document: Document, plugins: Plugins) -> tuple[AnyBackend | N
 
 
 def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dict[str, Any]) -> Options | None:
+    check_name(document, path)
     check_source(document, plugins, (*path, "source"), model.get("source"))
     check_environment(document, (*path, "environment"), model.get("environment", "auto"))
     check_replicas(document, (*path, "replicas"), model.get("replicas"))

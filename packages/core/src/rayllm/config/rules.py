@@ -7,9 +7,14 @@ from ipaddress import ip_address
 from typing import Any
 
 from rayllm.config.document import Document, KeyPath
+from rayllm.config.schema import ModelConfig
+from rayllm.engines import AnyEngine, Device, Launch, Options
+from rayllm.errors import RayllmError
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
+from rayllm.serving.spec import GATEWAY_APP
 
+RESERVED = frozenset({GATEWAY_APP, "gateway"})
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -55,6 +60,47 @@ def check_replicas(document: Document, path: KeyPath, replicas: Any) -> None:
     if isinstance(low, int) and isinstance(high, int) and low > high >= 1:
         where = (*path, "min" if "min" in replicas else "max")
         document.problem(where, f"min {low} is more than max {high}")
+
+
+def check_name(document: Document, path: KeyPath) -> None:
+    """Not one of the names that stand for the gateway."""
+    if path[-1] in RESERVED:
+        document.problem(path, f'"{path[-1]}" names the gateway', cure="choose another name for the model")
+
+
+def check_no_secrets(document: Document) -> None:
+    """No variable's value in a model: it would stand in Serve's config, which everybody on the cluster can read."""
+    for path, text in document.raw.items():
+        if path[0] == "models":
+            message = (
+                f"{text} may not stand here: a model's block is kept in Serve's config, open to all on the cluster"
+            )
+            document.problem(path, message, cure="write the value itself, if it is no secret")
+
+
+def check_launch(document: Document, engine: AnyEngine, options: Options, name: str, model: ModelConfig) -> None:
+    """The engine finds nothing wrong with what it would be started with: its `commands` is pure, so it can be asked."""
+    device = Device(kind="cuda" if model.resources.gpus else "cpu")
+    launch = Launch(
+        python="python",
+        model_path="model",
+        model_name=name,
+        options=options,
+        host="127.0.0.1",
+        port=1,
+        device=device,
+        gpus=model.resources.gpus,
+        cpus=max(1, int(model.resources.cpus)),
+        memory=model.resources.memory,
+    )
+    try:
+        engine.environment_for(device)
+        engine.commands(launch)
+    except KeyError:
+        path: KeyPath = ("models", name, "resources")
+        document.problem(path, f'engine "{engine.name}" does not run on {device.kind}', cure="see resources.gpus")
+    except RayllmError as error:
+        document.problem(("models", name, "options"), document.redacted(error.message), cure=error.cure or "")
 
 
 def check_host(document: Document) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
@@ -121,7 +122,7 @@ class EngineReplica:
                 python=python,
                 model_path=str(folder),
                 model_name=self.spec.model,
-                options=engine.options.model_validate(dict(self.spec.options)),
+                options=engine.options.model_validate_json(json.dumps(self.spec.options)),
                 host=HOST,
                 port=self._port.number,
                 device=device,

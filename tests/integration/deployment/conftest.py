@@ -1,0 +1,80 @@
+"""One deployment of fake engines on a real local Ray cluster, shared by the tests of a module."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from tests.conftest import Rayllm, free_port, until
+
+QUICK: dict[str, Any] = {"engine": "fake", "source": "/", "resources": {"cpus": 0.25}, "drain_s": 5}
+
+
+class Deployment:
+    """A file, the command line, and a client of the endpoint."""
+
+    def __init__(self, rayllm: Rayllm) -> None:
+        self.rayllm = rayllm
+        self.port = free_port()
+        self.models: dict[str, Any] = {"one": QUICK, "two": {**QUICK, "options": {"answer": "two says so"}}}
+
+    def write(self, **models: Any) -> None:
+        """Write the file; by default with the models `one` and `two`."""
+        text = yaml.safe_dump(
+            {
+                "name": "it",
+                "cluster": {"backend": "local", "options": {"cpus": 4}},
+                "models": models or self.models,
+                "gateway": {"port": self.port},
+            }
+        )
+        self.rayllm.write(text)
+
+    def up(self) -> str:
+        """Bring up what `models` says."""
+        self.write()
+        return self.rayllm("up", "--yes")
+
+    def post(self, model: str, timeout_s: float = 30, **body: Any) -> httpx.Response:
+        """Ask a model."""
+        asked = {"model": model, "messages": [{"role": "user", "content": "hi"}], **body}
+        url = f"http://127.0.0.1:{self.port}/v1/chat/completions"
+        with httpx.Client(trust_env=False, timeout=timeout_s) as client:
+            return client.post(url, content=json.dumps(asked), headers={"content-type": "application/json"})
+
+    def answer(self, model: str) -> str:
+        """What a model says."""
+        answer = self.post(model)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    def try_answer(self, model: str) -> str:
+        """What a model says, empty while it does not."""
+        try:
+            answer = self.post(model)
+        except httpx.HTTPError:
+            return ""
+        return str(answer.json()["choices"][0]["message"]["content"]) if answer.status_code == 200 else ""
+
+    def engine_pid(self, model: str) -> int:
+        """The pid of the engine that answers: the fake engine says it."""
+        return int(self.answer(model).split("pid ")[1].split()[0])
+
+    def wait_for(self, model: str, seconds: float = 60) -> str:
+        """Wait until a model answers."""
+        return until(f"{model} answers", lambda: self.try_answer(model), seconds)
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        """Wait until `status` is content."""
+        until("status is ready", self.rayllm.is_ready, seconds)
+
+
+@pytest.fixture(scope="module")
+def deployment(rayllm: Rayllm) -> Deployment:
+    """The deployment, up."""
+    made = Deployment(rayllm)
+    made.up()
+    return made

@@ -1,0 +1,94 @@
+"""kill -9 of each part of a deployment: what is served again by itself, and what never stops being served."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.conftest import command_of, marked, until
+
+if TYPE_CHECKING:
+    from tests.integration.deployment.conftest import Deployment
+
+BACK_S = 60.0
+
+
+def the_process(deployment: Deployment, *words: str, without: str = "\0") -> int:
+    """The one process of the deployment whose command line has all `words`, and not `without`."""
+    commands = {pid: command_of(pid) for pid in marked(deployment.rayllm.home)}
+    found = [pid for pid, line in commands.items() if all(word in line for word in words) and without not in line]
+    assert len(found) == 1, [commands[pid] for pid in found]
+    return found[0]
+
+
+def kill(pid: int) -> None:
+    """End a process without a word, and see it gone."""
+    os.kill(pid, signal.SIGKILL)
+    until(f"process {pid} is gone", lambda: not command_of(pid), 10)
+
+
+def test_the_engine(deployment: Deployment) -> None:
+    """The dead engine's replica is replaced; the other model does not notice."""
+    before, other = deployment.engine_pid("one"), deployment.answer("two")
+    kill(before)
+    assert deployment.answer("two") == other
+    until("another engine answers", lambda: deployment.try_answer("one") not in {"", f"fake one pid {before}"}, BACK_S)
+    deployment.wait_until_ready()
+
+
+def test_the_reaper_of_an_engine(deployment: Deployment) -> None:
+    """Without its reaper an engine is killed too, and its replica replaced."""
+    before = deployment.engine_pid("one")
+    kill(the_process(deployment, "reaper.py", "--model one"))
+    until("the engine is gone", lambda: not command_of(before), 10)
+    deployment.wait_for("one", BACK_S)
+    deployment.wait_until_ready()
+
+
+def test_the_replica(deployment: Deployment) -> None:
+    """A replica's death takes its engine along, and Serve starts another."""
+    before = deployment.engine_pid("one")
+    kill(the_process(deployment, "ServeReplica:it--one:"))
+    until("the engine is gone", lambda: not command_of(before), 20)
+    deployment.wait_for("one", BACK_S)
+    deployment.wait_until_ready()
+
+
+def test_haproxy(deployment: Deployment) -> None:
+    """The gateway starts it again at once."""
+    kill(the_process(deployment, "/haproxy -W ", without="reaper.py"))
+    deployment.wait_for("one", 15)
+
+
+def test_the_gateway(deployment: Deployment) -> None:
+    """Serve starts another, which finds the replicas in the directory."""
+    engine = deployment.engine_pid("one")
+    kill(the_process(deployment, "ServeReplica:it--rayllm:"))
+    until("the same engine answers", lambda: f"pid {engine}" in deployment.try_answer("one"), BACK_S)
+    deployment.wait_until_ready()
+
+
+def test_the_directory(deployment: Deployment) -> None:
+    """Routing stays as it is while it restarts, and it fills itself again."""
+    engine = deployment.engine_pid("one")
+    kill(the_process(deployment, "ray::Directory"))
+    for _ in range(20):
+        assert deployment.engine_pid("one") == engine
+    until(
+        "the directory knows the replicas again",
+        lambda: len(deployment.rayllm.json("status")["models"]["one"]["replicas"]) == 1,
+        BACK_S,
+    )
+    assert deployment.engine_pid("one") == engine
+
+
+@pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server"])
+def test_ray_itself(deployment: Deployment, part: str) -> None:
+    """The cluster comes back by itself, with everything that was served."""
+    kill(the_process(deployment, part))
+    deployment.wait_for("one", 120)
+    deployment.wait_for("two", 120)
+    deployment.wait_until_ready()
+    assert "No changes" in deployment.rayllm("plan")
