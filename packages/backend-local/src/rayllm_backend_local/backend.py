@@ -67,16 +67,15 @@ class LocalBackend(ClusterBackend):
     def find(self, name: str) -> Cluster | None:
         """The cluster as it is now, from its state file and one question to its dashboard."""
         folder = Folder(name)
-        state = folder.state()
-        if state is None:
+        state, wanted = folder.state(), folder.wanted()
+        if state is None or wanted is None:
             return None
-        wanted = folder.wanted()
         stage, reason = _judge(folder, state)
         return Cluster(
             name=name,
             dashboard_url=f"http://{LOOPBACK}:{state.dashboard_port}",
             gateway_url=f"http://{wanted.gateway_host}:{wanted.gateway_port}",
-            token=folder.token(),
+            token=folder.token() or None,
             state=stage,
             reason=reason,
             serve_port=state.serve_port,
@@ -107,7 +106,8 @@ def _judge(folder: Folder, state: State) -> tuple[Literal["ready", "starting", "
 
 
 def _check_same(folder: Folder, wanted: Wanted) -> None:
-    there = folder.wanted().options
+    before = folder.wanted()
+    there = before.options if before else {}
     if there != wanted.options:
         differing = ", ".join(
             f"{key} {there.get(key)} → {value}" for key, value in wanted.options.items() if there.get(key) != value

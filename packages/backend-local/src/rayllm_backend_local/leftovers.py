@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import stat
+import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
@@ -16,6 +17,7 @@ from rayllm_backend_local.state import Folder, State
 
 STOP_S = 20.0
 """Seconds the supervisor may take to end its nodes before it is killed."""
+_AGENTS_S = 10.0
 
 
 def clear(folder: Folder) -> None:
@@ -26,12 +28,7 @@ def clear(folder: Folder) -> None:
         _end_agents(folder)
         _keep_logs(folder, state)
         shutil.rmtree(state.temp_dir, ignore_errors=True)
-    if folder.path.exists():
-        for entry in folder.path.iterdir():
-            if entry.is_dir() and not entry.is_symlink() and entry != folder.logs:
-                shutil.rmtree(entry)
-            elif entry != folder.logs:
-                entry.unlink()
+    folder.forget()
 
 
 def temp_dir(cluster_id: str) -> Path:
@@ -50,12 +47,23 @@ def temp_dir(cluster_id: str) -> Path:
 
 def _end_agents(folder: Folder) -> None:
     """Kill Ray's agents, which overwrite their environment with their title but keep the folder they started in."""
+    end = time.monotonic() + _AGENTS_S
+    while (pids := _agents(folder.path.resolve())) and time.monotonic() < end:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _agents(folder: Path) -> list[int]:
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                here = (entry / "cwd").resolve() == folder.path.resolve()
-                if here and (entry / "cmdline").read_bytes().startswith(b"ray::"):
-                    os.kill(int(entry.name), signal.SIGKILL)
+            with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+                here = (entry / "cwd").resolve() == folder
+                if here and (entry / "cmdline").read_bytes().startswith((b"ray::", b"ray-dashboard")):
+                    pids.append(int(entry.name))
+    return pids
 
 
 def _keep_logs(folder: Folder, state: State) -> None:

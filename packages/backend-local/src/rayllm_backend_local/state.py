@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,24 +72,30 @@ class Folder:
         """Replace the state; readers see the old or the new one."""
         _write(self._state, asdict(state))
 
-    def wanted(self) -> Wanted:
-        """What was asked for last.
-
-        Raises:
-            FileNotFoundError: nothing was.
-        """
+    def wanted(self) -> Wanted | None:
+        """What was asked for last; None if nothing was."""
         data = _read(self._wanted)
-        if data is None:
-            raise FileNotFoundError(self._wanted)
-        return Wanted(**data)
+        return None if data is None else Wanted(**data)
 
     def write_wanted(self, wanted: Wanted) -> None:
         """Replace what is asked for."""
         _write(self._wanted, asdict(wanted))
 
     def token(self) -> str:
-        """Ray's token; a secret."""
-        return self.token_file.read_text(encoding="ascii")
+        """Ray's token, a secret; empty if there is none."""
+        try:
+            return self.token_file.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+
+    def forget(self) -> None:
+        """Remove everything but the logs; the state last, so that whoever is interrupted here is found again."""
+        entries = [entry for entry in self.path.glob("*") if entry not in {self.logs, self._state}]
+        for entry in [*entries, self._state]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
 
     def write_token(self, token: str) -> None:
         """Keep the token where only this user can read it."""

@@ -46,11 +46,11 @@ class Supervisor:
     """Keeps one cluster's head and workers running."""
 
     def __init__(self, folder: Folder) -> None:
-        state = folder.state()
-        if state is None:
+        state, wanted = folder.state(), folder.wanted()
+        if state is None or wanted is None:
             raise FileNotFoundError(folder.path)
         self._folder = folder
-        self._options = LocalOptions(**folder.wanted().options)
+        self._options = LocalOptions(**wanted.options)
         # Held until this process ends, so that no other cluster or engine of ours takes them.
         self._ports = [hold_port() for _ in range(4)]
         gcs, head, metrics, serve = (port.number for port in self._ports)
