@@ -20,8 +20,8 @@ import pytest
 
 from rayllm import Cluster, ClusterSpec
 from rayllm.cluster.serve_api import ServeApi
-from rayllm.serving.process import marked
-from rayllm.serving.reaper import descendants
+from rayllm.serving.processes.reaper import descendants
+from rayllm.serving.processes.supervised import marked
 from rayllm_backend_local.backend import LocalBackend
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.state import Folder, State

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from rayllm.serving.haproxy import GatewayView, ModelRoute, Upstream
-from rayllm.serving.haproxy_process import HAProxy
-from rayllm.serving.process import marked
+from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
+from rayllm.serving.haproxy.process import HAProxy
+from rayllm.serving.processes.supervised import marked
 
 BOUND_S = 10.0
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import pytest
 
 from rayllm import Command, Device, Engine, Environment, Options, RayllmError
-from rayllm.serving.environments import MARKER, ensure_environment, folder_of
-from rayllm.serving.sources import PACKAGE
+from rayllm.serving.prepare.environments import MARKER, ensure_environment, folder_of
+from rayllm.serving.weights.sources import PACKAGE
 
 CPU = Device(kind="cpu")
 BOUND_S = 60.0
 BUILDER = """
 import sys
 from rayllm import Command, Device, Engine, Environment, Options
-from rayllm.serving.environments import ensure_environment
+from rayllm.serving.prepare.environments import ensure_environment
 wanted = Environment(["tiny-engine==1.0"], imports=["tiny_engine"], locked=True)
 engine = Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
 report = lambda detail: print(detail, flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rayllm.serving.haproxy import BODY_LIMIT, ModelRoute
+from rayllm.serving.haproxy.config import BODY_LIMIT, ModelRoute
 
 CHAT = "/v1/chat/completions"
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy import CONFIG_FILE, GatewayView, ModelRoute, Upstream, files
-from rayllm.serving.haproxy_process import HAProxy, binary
+from rayllm.serving.haproxy.config import CONFIG_FILE, GatewayView, ModelRoute, Upstream, files
+from rayllm.serving.haproxy.process import HAProxy, binary
 
 CHAT = "/v1/chat/completions"
 
@@ -202,7 +202,7 @@ def test_an_update_takes_the_port_over(gateway: Any, upstream: Any, tmp_path: Pa
 
 def test_the_log_stays_small(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit its text moves to a second file, and HAProxy goes on writing to the first."""
-    monkeypatch.setattr("rayllm.serving.haproxy_process._LOG_LIMIT", 10)
+    monkeypatch.setattr("rayllm.serving.haproxy.process._LOG_LIMIT", 10)
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k")))
     assert gateway.haproxy.alive()
     assert "New worker" in gateway.log.with_suffix(".1.log").read_text()

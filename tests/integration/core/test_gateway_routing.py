@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rayllm.serving.haproxy import ModelRoute
+from rayllm.serving.haproxy.config import ModelRoute
 
 CHAT = "/v1/chat/completions"
 

@@ -109,7 +109,7 @@ def test_the_clusters_side_needs_only_what_a_node_has() -> None:
 @pytest.mark.parametrize("script", sorted(IN_ENGINE))
 def test_an_engines_script_stays_out_of_our_process(script: str) -> None:
     """It imports what only the engine's environment has."""
-    assert (CORE / f"serving/{script}.py").is_file()
+    assert (CORE / f"serving/weights/{script}.py").is_file()
     assert [named(file) for file in sources(CORE) for name in imports(file) if name.endswith(f".{script}")] == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rayllm import Device
-from rayllm.serving.devices import detect
+from rayllm.serving.prepare.devices import detect
 
 
 @pytest.mark.parametrize(

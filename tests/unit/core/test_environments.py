@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rayllm import Command, Device, Engine, Environment, InputError, Options, RayllmError
-from rayllm.serving import interpreters
-from rayllm.serving.clean_environ import clean_environ
-from rayllm.serving.environments import ensure_environment, folder_of
+from rayllm.serving.prepare import interpreters
+from rayllm.serving.prepare.clean_environ import clean_environ
+from rayllm.serving.prepare.environments import ensure_environment, folder_of
 
 CPU = Device(kind="cpu")
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from rayllm import Command, Device, Launch
-from rayllm.serving.environments import ensure_environment
+from rayllm.serving.prepare.environments import ensure_environment
 from rayllm.testing.fake_engine import SERVER, FakeOptions, rayllm_engines
 from rayllm.testing.fake_server import Knobs, Server
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rayllm import InputError
-from rayllm.serving.gguf_header import check
+from rayllm.serving.weights.gguf_header import check
 
 
 def text(value: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rayllm.serving.pip_settings import UvSettings, pip_files, read_pip, translate
+from rayllm.serving.prepare.pip_settings import UvSettings, pip_files, read_pip, translate
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rayllm.serving.process import OWNER, Supervised, marked, sweep
+from rayllm.serving.processes.supervised import OWNER, Supervised, marked, sweep
 
 WAIT_S = 10.0
 ENV = {"PATH": os.environ["PATH"]}
@@ -66,7 +66,7 @@ def test_killed_leader_takes_all_descendants_along(marker: str, tmp_path: Path) 
 def test_killed_owner_takes_all_along(marker: str, tmp_path: Path) -> None:
     """Kill -9 of the owner ends the program and all its descendants, with nobody left to ask for it."""
     code = (
-        "import sys, time; from pathlib import Path; from rayllm.serving.process import Supervised\n"
+        "import sys, time; from pathlib import Path; from rayllm.serving.processes.supervised import Supervised\n"
         f"Supervised.start(['sh', '-c', {FAMILY!r}], env={ENV!r}, log=Path({str(tmp_path / 'log')!r}),"
         f" marker={marker!r})\ntime.sleep(600)"
     )
@@ -154,7 +154,8 @@ def test_what_a_ray_worker_passes_on_is_undone(marker: str, tmp_path: Path) -> N
     """Blocked and ignored signals and a low limit of open files do not reach the program."""
     log = tmp_path / "log"
     code = (
-        "import resource, signal; from pathlib import Path; from rayllm.serving.process import Supervised\n"
+        "import resource, signal; from pathlib import Path\n"
+        "from rayllm.serving.processes.supervised import Supervised\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"

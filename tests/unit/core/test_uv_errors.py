@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rayllm.serving.uv_errors import cure_for
+from rayllm.serving.prepare.uv_errors import cure_for
 
 
 @pytest.mark.parametrize(

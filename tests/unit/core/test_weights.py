@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rayllm import InputError, ModelSource, RayllmError
-from rayllm.serving.sources import FILE, PACKAGE
-from rayllm.serving.weights import ensure_weights, source_of
+from rayllm.serving.weights.ensure import ensure_weights, source_of
+from rayllm.serving.weights.sources import FILE, PACKAGE
 
 EMPTY_GGUF = b"GGUF" + (3).to_bytes(4, "little") + bytes(16)
 """A whole file, without tensors."""

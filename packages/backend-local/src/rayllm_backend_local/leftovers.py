@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.process import sweep
+from rayllm.serving.processes.supervised import sweep
 from rayllm_backend_local import processes
 from rayllm_backend_local.state import Folder, State
 

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
-from rayllm.serving.clean_environ import clean_environ
-from rayllm.serving.ports import hold_port
-from rayllm.serving.process import Supervised
+from rayllm.serving.prepare.clean_environ import clean_environ
+from rayllm.serving.processes.ports import hold_port
+from rayllm.serving.processes.supervised import Supervised
 from rayllm_backend_local import dashboard, ray_command
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.processes import identity

@@ -20,7 +20,7 @@ def rayllm_backends() -> Iterator[AnyBackend]:
 @hookimpl
 def rayllm_model_sources() -> Iterator[ModelSource]:
     """Offer `file` and `package`."""
-    from rayllm.serving import sources
+    from rayllm.serving.weights import sources
 
     yield sources.FILE
     yield sources.PACKAGE

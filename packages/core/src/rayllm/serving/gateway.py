@@ -14,10 +14,10 @@ from rayllm.errors import RayllmError
 from rayllm.paths import home
 from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
-from rayllm.serving.directory import directory
-from rayllm.serving.directory_state import Snapshot
-from rayllm.serving.haproxy import GatewayView, ModelRoute, Upstream
-from rayllm.serving.haproxy_process import HAProxy
+from rayllm.serving.directory.actor import directory
+from rayllm.serving.directory.state import Snapshot
+from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
+from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySpec
 

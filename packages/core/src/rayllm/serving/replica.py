@@ -17,19 +17,19 @@ from rayllm.engines import Launch
 from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
 from rayllm.serving import where
-from rayllm.serving.devices import detect
-from rayllm.serving.directory_state import ReplicaReport
-from rayllm.serving.engine_client import Load
-from rayllm.serving.engine_process import RunningEngine
-from rayllm.serving.environments import ensure_environment
-from rayllm.serving.forward import forward
-from rayllm.serving.health import HANG_S, HangWatch
+from rayllm.serving.directory.membership import Membership
+from rayllm.serving.directory.state import ReplicaReport
+from rayllm.serving.engine.forward import forward
+from rayllm.serving.engine.health import HANG_S, HangWatch
+from rayllm.serving.engine.load import Load
+from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.keys import internal_key
-from rayllm.serving.membership import Membership
-from rayllm.serving.ports import HeldPort, hold_port
-from rayllm.serving.process import sweep
+from rayllm.serving.prepare.devices import detect
+from rayllm.serving.prepare.environments import ensure_environment
+from rayllm.serving.processes.ports import HeldPort, hold_port
+from rayllm.serving.processes.supervised import sweep
 from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
-from rayllm.serving.weights import ensure_weights
+from rayllm.serving.weights.ensure import ensure_weights
 
 logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"

@@ -10,8 +10,8 @@ import time
 import ray
 
 from rayllm.errors import RayllmError
-from rayllm.serving.directory import directory
-from rayllm.serving.directory_state import RENEW_S, ReplicaReport
+from rayllm.serving.directory.actor import directory
+from rayllm.serving.directory.state import RENEW_S, ReplicaReport
 
 logger = logging.getLogger(__name__)
 

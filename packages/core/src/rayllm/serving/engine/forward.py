@@ -10,7 +10,7 @@ import aiohttp
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from rayllm.serving.engine_client import EngineClient
+from rayllm.serving.engine.client import EngineClient
 from rayllm.serving.spec import INTERNAL_KEY_HEADER
 
 _HOP = frozenset(

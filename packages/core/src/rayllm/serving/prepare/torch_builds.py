@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from rayllm.sources import FetchProgress
 
 if TYPE_CHECKING:
-    from rayllm.serving.uv import Uv
+    from rayllm.serving.prepare.uv import Uv
 
 
 def cpu_torch_flags(tool: Uv, python: str, requires: Sequence[str], report: FetchProgress) -> list[str]:

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy import MASTER_SOCKET, RUNTIME_SOCKET
-from rayllm.serving.port_claim import listens
+from rayllm.serving.haproxy.config import MASTER_SOCKET, RUNTIME_SOCKET
+from rayllm.serving.haproxy.port_claim import listens
 
 _ANSWER_S = 30.0
 """A reload reads the whole configuration before it answers."""

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving import haproxy_cli
-from rayllm.serving.haproxy import CONFIG_FILE, MASTER_SOCKET, GatewayView, files, render
-from rayllm.serving.port_claim import PortClaim
-from rayllm.serving.process import Supervised
+from rayllm.serving.haproxy import sockets
+from rayllm.serving.haproxy.config import CONFIG_FILE, MASTER_SOCKET, GatewayView, files, render
+from rayllm.serving.haproxy.port_claim import PortClaim
+from rayllm.serving.processes.supervised import Supervised
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
 _START_S = 20.0
@@ -73,7 +73,7 @@ class HAProxy:
             _write(view.run_dir, wanted)
             try:
                 _check(view)
-                haproxy_cli.reload(view.run_dir, view.port)
+                sockets.reload(view.run_dir, view.port)
             except ClusterError:
                 _write(view.run_dir, before)
                 raise
@@ -113,7 +113,7 @@ class HAProxy:
             cwd=view.run_dir,
         )
         end = time.monotonic() + _START_S
-        while not haproxy_cli.serves(view.run_dir):
+        while not sockets.serves(view.run_dir):
             if (status := self._process.poll()) is not None or time.monotonic() > end:
                 what = "does not answer" if status is None else f"ended with status {status}"
                 raise ClusterError(f"the gateway's HAProxy {what}", cause=_tail(self._log, before))
@@ -128,7 +128,7 @@ class HAProxy:
             end = time.monotonic() + drain_s
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGUSR1)
-            while time.monotonic() < end and process.poll() is None and haproxy_cli.busy(self._run_dir):
+            while time.monotonic() < end and process.poll() is None and sockets.busy(self._run_dir):
                 time.sleep(0.05)
         process.stop()
 

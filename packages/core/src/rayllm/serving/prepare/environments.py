@@ -17,9 +17,9 @@ from packaging.specifiers import SpecifierSet
 from rayllm.engines import AnyEngine, Device, Environment
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
-from rayllm.serving import interpreters, uv
-from rayllm.serving.file_lock import locked
-from rayllm.serving.torch_builds import cpu_torch_flags
+from rayllm.serving.prepare import interpreters, uv
+from rayllm.serving.prepare.file_lock import locked
+from rayllm.serving.prepare.torch_builds import cpu_torch_flags
 from rayllm.sources import FetchProgress
 
 MARKER = "rayllm-environment.json"

@@ -12,9 +12,9 @@ import aiohttp
 
 from rayllm.engines import AnyEngine, Command
 from rayllm.errors import DeploymentError
-from rayllm.serving.engine_client import EngineClient
-from rayllm.serving.log_tail import error_of, tail
-from rayllm.serving.process import Supervised
+from rayllm.serving.engine.client import EngineClient
+from rayllm.serving.engine.log_tail import error_of, tail
+from rayllm.serving.processes.supervised import Supervised
 
 POLL_S = 0.2
 FIRST_ANSWER_S = 300.0

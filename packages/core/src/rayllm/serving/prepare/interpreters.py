@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from rayllm.errors import InputError, RayllmError
-from rayllm.serving.clean_environ import clean_environ
+from rayllm.serving.prepare.clean_environ import clean_environ
 
 _RUN_S = 60.0
 _IMPORT_S = 600.0

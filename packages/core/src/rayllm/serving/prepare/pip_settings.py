@@ -10,7 +10,7 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rayllm.serving.clean_environ import clean_environ
+from rayllm.serving.prepare.clean_environ import clean_environ
 
 _LISTS = {
     # pip's key: uv's variable, what parts uv's list, and the variables by which a person said it to uv already

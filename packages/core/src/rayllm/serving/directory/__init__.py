@@ -1,0 +1,1 @@
+"""Who serves what, right now: the directory, and how replicas keep their place in it."""

@@ -1,0 +1,1 @@
+"""One engine's process: started, asked, watched, and reached through Serve."""

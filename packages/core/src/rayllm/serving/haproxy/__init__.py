@@ -1,0 +1,1 @@
+"""The gateway's HAProxy: its configuration, its process, its port."""

@@ -1,0 +1,1 @@
+"""What a node needs before an engine can start: the engine's own Python environment."""

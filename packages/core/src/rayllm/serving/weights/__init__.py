@@ -1,0 +1,1 @@
+"""From a `source:` to a model's folder on the node that serves."""
