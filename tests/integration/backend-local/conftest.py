@@ -26,7 +26,7 @@ from rayllm_backend_local.backend import LocalBackend
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.state import Folder, State
 
-BOUND_S = 90.0
+BOUND_S = 180.0
 
 
 def until(what: str, true: Callable[[], Any]) -> Any:

@@ -25,7 +25,7 @@ from rayllm_backend_local.state import Folder, State, Wanted, last_lines
 _SUPERVISE = (
     "import sys; sys.path[:] = filter(None, sys.path); from rayllm_backend_local import supervisor as s; s.main()"
 )
-_START_S = 180.0
+_START_S = 200.0
 _POLL_S = 0.05
 
 

@@ -23,8 +23,8 @@ from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.processes import identity
 from rayllm_backend_local.state import Folder, last_lines
 
-START_S = 90.0
-"""Seconds that the nodes may take to join."""
+START_S = 180.0
+"""Seconds that the nodes may take to join: on a machine ten times overloaded it was 75."""
 STEADY_S = 60.0
 """A head that lived longer is started again at once, after several short lives there is a pause that doubles."""
 LONGEST_PAUSE_S = 30.0
