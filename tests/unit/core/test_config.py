@@ -19,7 +19,7 @@ def test_a_right_file(check: Checker) -> None:
     """The config, and every plugin's options as that plugin's type."""
     result = check.right(
         "name: demo\ncluster: {backend: cai, options: {nodes: 2, token: '${env:T}'}}\n"
-        "models:\n  m:\n    engine: vllm\n    source: a/b\n"
+        "models:\n  m:\n    engine: vllm\n    source: /a/b\n"
         "    options: {stop: [x, y], kind: large, folder: /f, share: 1}\n"
         "    replicas: {min: 0, max: 2}\n    resources: {memory: 8GiB}\n    environment: /opt/env\n"
         "gateway: {host: localhost, port: 1}\n",

