@@ -42,18 +42,21 @@ class Gateway:
         self._directory = directory()
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
         await self._admin.start(self._run_dir / "admin.sock")
-        self._tasks: list[asyncio.Task[None]] = []
         log = where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         self._haproxy = HAProxy(log)
         self._applying = asyncio.Lock()
-        await asyncio.to_thread(self._haproxy.start, self._view())
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Serve calls this with the models of the deployment, at the start and whenever they change."""
+        """Serve calls this with the models of the deployment, right after the start and whenever they change.
+
+        HAProxy starts here: without the models it would answer that there are none, and no client asks a second time.
+        """
         self._models = tuple(user_config["models"])
         await self._apply()
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
 
     async def check_health(self) -> None:
         """Serve asks every few seconds.
