@@ -112,12 +112,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log; nothing if there is none."""
+    """The end of a log, tracebacks without their frames; nothing if there is none."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-count:])
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
+    return "\n".join(lines[-count:])
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:
