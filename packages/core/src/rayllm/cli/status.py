@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def status(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
 
 
 def _show(found: Status, backend: str, output: Output) -> None:
-    from rayllm.deployment.wording import describe
+    from rayllm.deployment.wording import describe, describe_past
 
     alive = [node for node in found.nodes if node.state == "alive"]
     plural = "s" * (len(alive) != 1)
@@ -62,9 +62,13 @@ def _show(found: Status, backend: str, output: Output) -> None:
         output.say(f"  {part.name}: {describe(part)}", _STYLES.get(part.state))
         if part.failure:
             _show_failure(part.name, part.failure, output)
+    for model in found.models.values():
+        if model.past and model.state == "ready":
+            output.say(f"  {model.name}: ready again; {describe_past(model.past)}", "warning")
+            _show_failure(model.name, model.past, output)
 
 
-def _show_failure(name: str, failure: dict[str, str], output: Output) -> None:
+def _show_failure(name: str, failure: dict[str, Any], output: Output) -> None:
     for label in ("cause", "cure"):
         if failure[label]:
             text = failure[label].replace("\n", "\n            ")

@@ -76,8 +76,12 @@ def describe_model(model: ModelConfig) -> str:
     needs.append(f"{model.resources.cpus:g} CPU")
     if model.resources.memory:
         needs.append(model.resources.memory.human_readable())
-    weights = model.source.rstrip("/").rpartition("/")[2]
+    weights = _last_part(model.source)
     return f"{model.engine} · {weights} · {describe_replicas(model.replicas)} · needs {', '.join(needs)}"
+
+
+def _last_part(source: str) -> str:
+    return source.rstrip("/").rpartition("/")[2] or source
 
 
 def _shown(name: str) -> str:
@@ -88,7 +92,7 @@ def _summary(name: str, app: Json) -> str:
     args = app["args"]
     if name == GATEWAY_APP:
         return f"http://{args['host']}:{args['port']}"
-    return f"{args['engine']} · {args['source'].rstrip('/').rpartition('/')[2]}"
+    return f"{args['engine']} · {_last_part(args['source'])}"
 
 
 def _facts(app: Json) -> dict[str, Any]:

@@ -44,7 +44,9 @@ class ModelStatus:
     """Serve's own words, when something is wrong."""
     replicas: list[ReplicaStatus] = field(default_factory=list)
     failure: dict[str, Any] | None = None
-    """The last failure: message, cause, cure, log, node, count."""
+    """The last failure, if the model has not been ready since: message, cause, cure, log, node, count."""
+    past: dict[str, Any] | None = None
+    """The last failure of a model that is ready again, if it was within the last hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Status:
         return asdict(self)
 
 
-PENDING_S = 10.0
+PENDING_S = 30.0
+"""Seconds without a node after which a replica is said to wait: on a busy machine, Ray takes its time."""
 _STATES = {
     "RUNNING": "ready",
     "DEPLOY_FAILED": "failed",
@@ -115,6 +118,7 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
         message=_words(report, serve),
         replicas=replicas,
         failure=snapshot.get("failures", {}).get(name),
+        past=snapshot.get("past", {}).get(name),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from typing import Any
 
 from rayllm.deployment.status import ModelStatus
 from rayllm.errors import DeploymentError
@@ -18,7 +20,7 @@ def describe(model: ModelStatus) -> str:
     if not model.replicas and model.failure:
         return f"starting again after: {model.failure['message']}"
     if not model.replicas:
-        return "waiting for a node with room" if model.state == "waiting" else "starting a replica"
+        return "waiting for a node with room, or a busy one" if model.state == "waiting" else "starting a replica"
     busy = [replica for replica in model.replicas if replica.phase != "ready"]
     if not busy:
         return f"starting replicas ({model.running}/{model.wanted} ready)"
@@ -26,6 +28,14 @@ def describe(model: ModelStatus) -> str:
     phase = _PHASES.get(newest.phase, newest.phase)
     count = f" ({model.running}/{model.wanted} ready)" if model.wanted > 1 else ""
     return f"{phase}{count} · {newest.detail}" if newest.detail else f"{phase}{count}"
+
+
+def describe_past(past: dict[str, Any]) -> str:
+    """What a model that is ready again went through: how often, when last, and why."""
+    count, minutes = int(past["count"]), max(0, time.time() - float(past["at"])) / 60
+    often = f"failed {count} times, last" if count > 1 else "failed"
+    when = f"{minutes:.0f} min ago" if minutes >= 1 else "less than a minute ago"
+    return f"{often} {when}: {past['message']}"
 
 
 def failure_of(model: ModelStatus) -> DeploymentError:

@@ -11,6 +11,8 @@ LEASE_S = 10.0
 """A replica or a gateway that was silent this long is forgotten."""
 RENEW_S = 3.0
 """How often replicas renew."""
+PAST_S = 3600.0
+"""How long a failure is told of after its model is ready again."""
 YOUNG_S = 2 * RENEW_S
 """A directory younger than this may not have heard from everyone yet: nobody is taken out on its word."""
 
@@ -60,6 +62,9 @@ class Snapshot(TypedDict):
     young: bool
     replicas: list[ReplicaReport]
     failures: dict[str, Failure]
+    """Of models that have not been ready since."""
+    past: dict[str, Failure]
+    """Of models that are ready again: the last failure, and how many there were within an hour of one another."""
 
 
 class DirectoryState:
@@ -73,6 +78,7 @@ class DirectoryState:
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
         self._gateways: dict[tuple[str, str], tuple[float, int]] = {}
         self._failures: dict[tuple[str, str], Failure] = {}
+        self._past: dict[tuple[str, str], Failure] = {}
         self._leases: dict[str, tuple[str, float]] = {}
 
     def report(self, report: ReplicaReport) -> None:
@@ -82,7 +88,14 @@ class DirectoryState:
         if _route(before[1] if before else None) != _route(report):
             self.version += 1
         if report["phase"] == "ready":
-            self._failures.pop((report["deployment"], report["model"]), None)
+            self._recover((report["deployment"], report["model"]))
+
+    def _recover(self, key: tuple[str, str]) -> None:
+        """A model's failure is past; still told, or nobody would see an engine that crashes every minute."""
+        if failure := self._failures.pop(key, None):
+            before = self._past.get(key)
+            count = before["count"] if before and failure["at"] - before["at"] < PAST_S else 0
+            self._past[key] = {**failure, "count": count + failure["count"]}
 
     def leave(self, replica: str) -> int:
         """Forget a replica; returns the version that gateways have to confirm."""
@@ -106,6 +119,7 @@ class DirectoryState:
         for replica in [name for name, (until, _) in self._replicas.items() if until < now]:
             self.leave(replica)
         self._gateways = {name: seen for name, seen in self._gateways.items() if seen[0] >= now}
+        self._past = {key: failure for key, failure in self._past.items() if failure["at"] > time.time() - PAST_S}
         return self.version != before
 
     def confirm(self, gateway: str, deployment: str, version: int) -> None:
@@ -124,6 +138,7 @@ class DirectoryState:
             young=self._clock() - self._born < YOUNG_S,
             replicas=[report for _, report in self._replicas.values() if report["deployment"] == deployment],
             failures={model: failure for (name, model), failure in self._failures.items() if name == deployment},
+            past={model: failure for (name, model), failure in self._past.items() if name == deployment},
         )
 
     def acquire(self, deployment: str, holder: str, ttl_s: float) -> str:
