@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from rayllm.cluster.connection import connect
+
 if TYPE_CHECKING:
     from rayllm.backends import Cluster
 
@@ -16,27 +18,19 @@ class AdminApi:
     """A client of one deployment's admin API."""
 
     def __init__(self, cluster: Cluster) -> None:
-        # Ray's own header: some platforms' ingress takes Authorization for itself.
-        headers = {"x-ray-authorization": f"Bearer {cluster.token}"} if cluster.token else {}
         url = f"{cluster.gateway_url}/rayllm/v1"
-        local = httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=5.0, trust_env=not local)
+        # Ray's own header: some platforms' ingress takes Authorization for itself.
+        self._http = connect(url, cluster.token, header="x-ray-authorization", timeout_s=5.0)
 
     def state(self) -> dict[str, Any] | None:
         """The directory's snapshot of the deployment; None while the gateway does not answer."""
-        try:
-            answer = self._http.get("/state")
-        except httpx.HTTPError:
-            return None
-        return dict(answer.json()) if answer.is_success else None
+        return self._ask("GET", "/state", allow=frozenset({200}))
 
     def acquire(self, holder: str) -> str | None:
         """Take or renew the lease for `LEASE_S` seconds; who has it now, or None while the gateway does not answer."""
-        try:
-            answer = self._http.put("/lease", json={"holder": holder, "ttl_s": LEASE_S})
-        except httpx.HTTPError:
-            return None
-        return str(answer.json()["holder"]) if answer.status_code in {200, 409} else None
+        body = {"holder": holder, "ttl_s": LEASE_S}
+        answer = self._ask("PUT", "/lease", allow=frozenset({200, 409}), json=body)
+        return str(answer["holder"]) if answer and "holder" in answer else None
 
     def release(self, holder: str) -> None:
         """Give the lease back; it runs out by itself where the gateway is gone."""
@@ -48,3 +42,12 @@ class AdminApi:
     def close(self) -> None:
         """Drop the connection."""
         self._http.close()
+
+    def _ask(self, method: str, path: str, *, allow: frozenset[int], **request: Any) -> dict[str, Any] | None:
+        """A JSON object; None for whatever else answers there, since that is not the gateway, or not yet."""
+        try:
+            answer = self._http.request(method, path, **request)
+            value = answer.json() if answer.status_code in allow else None
+        except (httpx.HTTPError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None

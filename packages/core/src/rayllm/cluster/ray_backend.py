@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pydantic import field_validator
+
 from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Progress
 from rayllm.engines import Options
-from rayllm.errors import ClusterError, InputError
+from rayllm.errors import InputError
 
 
 class RayOptions(Options):
@@ -19,6 +21,13 @@ class RayOptions(Options):
     """Ray's token, as `${env:NAME}`; else RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token, as Ray looks."""
     allow_open: bool = False
     """Take a cluster that asks for no token: whoever reaches it can run code on it."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")) or "@" in value or any(map(str.isspace, value)):
+            raise ValueError("http://HOST:PORT expected, without a user's name")
+        return value.rstrip("/")
 
 
 class RayBackend(ClusterBackend):
@@ -57,21 +66,32 @@ class RayBackend(ClusterBackend):
         progress("cluster", f"{self._options.address} stays; {name} was removed from it", done=True)
 
     def _cluster(self, name: str) -> Cluster:
-        return Cluster(name=name, dashboard_url=self._options.address.rstrip("/"), gateway_url="", token=self._token())
+        return Cluster(name=name, dashboard_url=self._options.address, gateway_url="", token=self._token())
 
     def _token(self) -> str | None:
         if token := self._options.token or os.environ.get("RAY_AUTH_TOKEN"):
-            return token
+            return token.strip()
         path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-        return path.read_text(encoding="utf-8").strip() if path.exists() else None
+        try:
+            return path.read_text(encoding="ascii").strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeError) as problem:
+            raise InputError(
+                f"Ray's token can't be read from {path}",
+                cause=problem.strerror if isinstance(problem, OSError) else "it is no text",
+                cure="RAY_AUTH_TOKEN_PATH names another file, RAY_AUTH_TOKEN is the token itself",
+            ) from None
 
     def _is_open(self) -> bool:
+        """True if the cluster answers somebody who has no token; whatever else goes wrong is no proof of a lock."""
+        from rayllm.cluster.connection import TokenError
         from rayllm.cluster.serve_api import ServeApi
 
         try:
             with ServeApi(self._options.address) as stranger:
-                stranger.details()
-        except ClusterError:
+                stranger.version()
+        except TokenError:
             return False
         return True
 

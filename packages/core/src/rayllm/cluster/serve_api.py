@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 
 from rayllm.backends import Cluster, Node
+from rayllm.cluster.connection import TokenError, UnreachableError, connect
 from rayllm.errors import ClusterError
 
 APPLICATIONS = "/api/serve/applications/"
+_NO_DASHBOARD = "is this the dashboard's own address, and not that of a page to log in before it?"
 
 
 class ServeApi:
@@ -20,10 +22,8 @@ class ServeApi:
 
     def __init__(self, dashboard_url: str, token: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.url = dashboard_url.rstrip("/")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.
-        local = httpx.URL(self.url).host in {"127.0.0.1", "localhost", "::1"}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=not local)
+        self._has_token = bool(token)
+        self._http = connect(self.url, token, header="authorization", timeout_s=timeout_s)
 
     @classmethod
     def of(cls, cluster: Cluster) -> ServeApi:
@@ -40,11 +40,11 @@ class ServeApi:
 
     def version(self) -> dict[str, Any]:
         """Ray's version and session: `{"ray_version": "2.60.0", "session_name": …}`."""
-        return dict(self._ask("GET", "/api/version").json())
+        return self._get("/api/version")
 
     def details(self) -> dict[str, Any]:
         """Everything Serve reports (`ServeInstanceDetails` in Ray's documentation)."""
-        return dict(self._ask("GET", APPLICATIONS).json())
+        return self._get(APPLICATIONS)
 
     def put_config(self, config: Mapping[str, Any]) -> None:
         """Replace Serve's whole config (`ServeDeploySchema`): an application that is missing from it is deleted."""
@@ -60,7 +60,7 @@ class ServeApi:
 
     def nodes(self) -> list[Node]:
         """The cluster's nodes, dead ones included."""
-        answer = self._ask("GET", "/api/v0/nodes", params={"detail": "1", "limit": "1000"}).json()
+        answer = self._get("/api/v0/nodes", params={"detail": "1", "limit": "1000"})
         return [
             Node(
                 id=str(row["node_id"]),
@@ -82,8 +82,24 @@ class ServeApi:
         """As `log`, then what is added, until the caller stops."""
         params = {"node_id": node, "filename": filename, "lines": str(lines), "interval": "0.5"}
         with self._told(), self._http.stream("GET", "/api/v0/logs/stream", params=params, timeout=None) as answer:
+            if answer.is_error:
+                answer.read()  # before the stream is closed
             answer.raise_for_status()
             yield from answer.iter_text()
+
+    def _get(self, path: str, **request: Any) -> dict[str, Any]:
+        answer = self._ask("GET", path, **request)
+        try:
+            value = answer.json()
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ClusterError(
+                f"{self.url}{path} did not answer with JSON, as Ray's dashboard does",
+                cause=answer.text[:200],
+                cure=_NO_DASHBOARD,
+            )
+        return value
 
     def _ask(self, method: str, path: str, *, allow: tuple[int, ...] = (), **request: Any) -> httpx.Response:
         with self._told():
@@ -98,20 +114,26 @@ class ServeApi:
         try:
             yield
         except httpx.HTTPStatusError as problem:
-            answer = problem.response
-            if answer.status_code in {401, 403}:
-                raise ClusterError(
-                    f"{self.url} refused the cluster's token (HTTP {answer.status_code})",
-                    cure="give the token of this cluster: `ray get-auth-token` prints it on the head node",
-                ) from problem
-            with contextlib.suppress(httpx.HTTPError):
-                answer.read()
-            raise ClusterError(
-                f"{self.url}{problem.request.url.path} answered HTTP {answer.status_code}", cause=answer.text[-2000:]
-            ) from problem
+            raise self._refusal(problem.response) from problem
         except httpx.HTTPError as problem:
-            raise ClusterError(
+            raise UnreachableError(
                 f"Ray's dashboard does not answer at {self.url}",
                 cause=str(problem) or type(problem).__name__,
                 cure="is the cluster up, and is this the address of its dashboard (port 8265 by default)?",
             ) from problem
+
+    def _refusal(self, answer: httpx.Response) -> ClusterError:
+        """The error for an answer that is no success."""
+        status = answer.status_code
+        if status in {401, 403}:
+            refused = "refused the cluster's token" if self._has_token else "asks for a token, and there is none"
+            return TokenError(
+                f"{self.url} {refused} (HTTP {status})",
+                cure="give the token of this cluster: `ray get-auth-token` prints it on the head node",
+            )
+        kind = UnreachableError if answer.is_server_error else ClusterError
+        body = answer.text[-2000:] if answer.is_stream_consumed else ""
+        cure = _NO_DASHBOARD if answer.is_redirect else None
+        return kind(
+            f"{self.url}{answer.request.url.path} answered HTTP {status}", cause=body.strip() or None, cure=cure
+        )

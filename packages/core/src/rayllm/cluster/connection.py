@@ -1,0 +1,41 @@
+"""What both HTTP clients of a cluster share: opening the connection, and the errors that have names of their own."""
+
+from __future__ import annotations
+
+import httpx
+
+from rayllm.errors import ClusterError
+
+
+class UnreachableError(ClusterError):
+    """Nobody answers, or not now: the same question may be answered in a moment."""
+
+
+class TokenError(ClusterError):
+    """The cluster wants another token, or one at all."""
+
+
+def connect(url: str, token: str | None, *, header: str, timeout_s: float) -> httpx.Client:
+    """A client for `url` that shows `token` in `header`; no single wait takes longer than `timeout_s` seconds.
+
+    Raises:
+        ClusterError: `url` is no address, or `token` can't stand in a header. Neither stands in the error's text.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as problem:
+        raise ClusterError("an address of the cluster can't be read", cause=str(problem)) from None
+    if parsed.userinfo:
+        raise ClusterError(
+            f"the address of {parsed.host} has a user's name in it",
+            cure="leave it out: a cluster is opened by its token",
+        )
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        # The HTTP library would name the value in its own error.
+        raise ClusterError(
+            "the cluster's token holds a space, a line break or a letter beyond ASCII", cure="copy it once more"
+        )
+    headers = {header: f"Bearer {token}"} if token else {}
+    # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.
+    local = parsed.host in {"127.0.0.1", "localhost", "::1"}
+    return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=not local)

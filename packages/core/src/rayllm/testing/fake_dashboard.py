@@ -1,0 +1,205 @@
+"""A stand-in for Ray's dashboard over HTTP, with a Serve that only remembers: what tests of backends talk to.
+
+It also answers for the gateway's admin API, so one address serves as `dashboard_url` and as `gateway_url`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+Json = dict[str, Any]
+Disturbance = Callable[["Handler"], bool]
+"""Called before an answer; True if it has answered, or hung up, itself."""
+
+
+@dataclass
+class App:
+    """How an application does that was or will be deployed."""
+
+    status: str = "RUNNING"
+    message: str = ""
+    replicas: list[Json] | None = None
+    """Serve's report on each replica; by default as many running ones as were asked for."""
+
+
+@dataclass
+class Serve:
+    """What Serve was told, and what it reports."""
+
+    told: dict[str, Json] = field(default_factory=dict)
+    """Config of every application, by name."""
+    does: dict[str, App] = field(default_factory=dict)
+    """How it does, by name; all is well with one that is not in here."""
+    deleting: set[str] = field(default_factory=set)
+    keeps: set[str] = field(default_factory=set)
+    """Applications that stay DELETING instead of being gone at once."""
+    options: Json = field(default_factory=dict)
+    """`proxy_location`, `http_options` and `target_capacity`, once it was started."""
+
+    def put(self, config: Mapping[str, Any]) -> None:
+        """Take a config: what it lacks goes."""
+        apps = {app["name"]: app for app in config["applications"]}
+        self.deleting = (self.deleting | self.told.keys() - apps.keys()) & self.keeps - apps.keys()
+        self.told = apps
+        http = {"host": "127.0.0.1", "port": 8000} | config.get("http_options", {})
+        self.options = {"proxy_location": config.get("proxy_location", "EveryNode"), "http_options": http} | {
+            "target_capacity": config.get("target_capacity")
+        }
+
+    def details(self) -> Json:
+        """As `GET /api/serve/applications/` answers."""
+        apps = {name: self._app(name, config) for name, config in self.told.items()}
+        going = {name: _report(name, App("DELETING"), None) for name in self.deleting}
+        return {
+            "controller_info": {},
+            "proxies": {},
+            "target_capacity": None,
+            **self.options,
+            "applications": apps | going,
+        }
+
+    def _app(self, name: str, config: Json) -> Json:
+        app = self.does.get(name, App())
+        count = config["deployments"][0].get("num_replicas", 1)
+        running = [{"state": "RUNNING", "node_id": "n1", "start_time_s": time.time()}] * count
+        replicas = running if app.replicas is None else app.replicas
+        deployment = {"message": app.message, "target_num_replicas": count, "replicas": replicas}
+        return _report(name, app, config) | {"deployments": {config["deployments"][0]["name"]: deployment}}
+
+
+def _report(name: str, app: App, config: Json | None) -> Json:
+    return {
+        "name": name,
+        "status": app.status,
+        "message": app.message,
+        "last_deployed_time_s": 0.0,
+        "deployed_app_config": config,
+        "deployments": {},
+    }
+
+
+class FakeDashboard(ThreadingHTTPServer):
+    """Listens on a free port of loopback. Use it as a context manager."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, token: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.token = token
+        self.serve = Serve()
+        self.packages: dict[str, bytes] = {}
+        self.nodes: list[Json] = []
+        self.logs: dict[str, str] = {}
+        """Text of each log file, by name."""
+        self.snapshot: Json | None = None
+        """The directory's, for the admin API; None while no gateway answers."""
+        self.holder: str | None = None
+        """Who has the right to change the deployment."""
+        self.asked: list[str] = []
+        """`GET /path` of every request."""
+        self.disturbances: deque[Disturbance] = deque()
+        """The next requests meet them, one each."""
+        self.before_puts: deque[Callable[[Json], Json | None]] = deque()
+        """The next PUTs of a config pass through them; None loses the PUT."""
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke is part of the tests."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: FakeDashboard
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's signature
+        """Say nothing."""
+
+    def answer(self, status: int, body: object = None, kind: str = "application/json") -> bool:
+        """Send a whole answer: text as it is, all else as JSON."""
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return True
+
+    def do_GET(self) -> None:
+        """Answer any method."""
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        path = self.path.partition("?")[0]
+        self.server.asked.append(f"{self.command} {path}")
+        if self.server.disturbances and self.server.disturbances.popleft()(self):
+            return
+        sent = self.headers.get("x-ray-authorization") or self.headers.get("authorization")
+        if self.server.token and sent != f"Bearer {self.server.token}":
+            self.answer(401, "Unauthorized: Missing authentication token", "text/plain")
+        elif path.startswith("/rayllm/v1/"):
+            self._admin(path, body)
+        else:
+            self._dashboard(path, body)
+
+    do_PUT = do_DELETE = do_GET  # noqa: N815  the library's names
+
+    def _dashboard(self, path: str, body: bytes) -> None:
+        server, name = self.server, path.rpartition("/")[2]
+        if path == "/api/version":
+            self.answer(200, {"ray_version": "2.60.0", "session_name": "session_1"})
+        elif path == "/api/v0/nodes":
+            self.answer(200, {"result": True, "data": {"result": {"result": server.nodes}}})
+        elif path.startswith("/api/v0/logs/"):
+            filename = parse_qs(self.path.partition("?")[2])["filename"][0]
+            self.answer(200 if filename in server.logs else 500, server.logs.get(filename, "no such file"))
+        elif path == "/api/serve/applications/":
+            self._serve(body)
+        elif path.startswith("/api/packages/gcs/") and self.command == "PUT":
+            server.packages[name] = body
+            self.answer(200)
+        elif path.startswith("/api/packages/gcs/") and name in server.packages:
+            self.answer(200)
+        else:
+            self.answer(404, f"{path} does not exist", "text/plain")
+
+    def _serve(self, body: bytes) -> None:
+        if self.command == "GET":
+            self.answer(200, self.server.serve.details())
+            return
+        config = json.loads(body)
+        change = self.server.before_puts.popleft() if self.server.before_puts else lambda config: config
+        if (config := change(config)) is not None:
+            self.server.serve.put(config)
+        self.answer(200)
+
+    def _admin(self, path: str, body: bytes) -> None:
+        if self.server.snapshot is None:
+            self.answer(503)
+        elif path.endswith("/state"):
+            self.answer(200, self.server.snapshot)
+        elif self.command == "DELETE":
+            self.server.holder = None
+            self.answer(200, {})
+        else:
+            asker = json.loads(body)["holder"]
+            self.server.holder = self.server.holder or asker
+            self.answer(200 if self.server.holder == asker else 409, {"holder": self.server.holder})

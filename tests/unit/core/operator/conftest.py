@@ -1,0 +1,126 @@
+"""A cluster that is only a dashboard, and a file that is served on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from rayllm import Backend, Cluster, ClusterBackend, ClusterSpec, Engine, Environment, ModelSource, Options, Progress
+from rayllm.cluster.serve_api import ServeApi
+from rayllm.config import load
+from rayllm.deployment.session import Session
+from rayllm.plugins import PluginInfo, Plugins
+from rayllm.testing.fake_dashboard import FakeDashboard
+
+TOKEN = "t0ken-of-the-cluster"
+FILE = """
+name: demo
+models:
+  small: {engine: toy, source: file:/weights/small}
+  large: {engine: toy, source: file:/weights/large, options: {size: 2}}
+"""
+
+
+class ToyOptions(Options):
+    """An engine's options."""
+
+    size: int = 1
+
+
+@dataclass
+class Shown:
+    """A `rayllm.Progress` that remembers."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def __call__(self, step: str, detail: str, *, done: bool = False) -> None:
+        """One line, as it was told."""
+        self.lines.append(f"{'✔' if done else '·'} {step}: {detail}")
+
+
+class MemoryBackend(ClusterBackend):
+    """One cluster that is there already, or is not."""
+
+    def __init__(self, cluster: Cluster | None) -> None:
+        self.cluster = cluster
+        self.destroyed: list[str] = []
+
+    def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:  # noqa: ARG002
+        """It is there."""
+        assert self.cluster
+        return self.cluster
+
+    def find(self, name: str) -> Cluster | None:  # noqa: ARG002
+        """It, or nothing."""
+        return self.cluster
+
+    def destroy(self, name: str, progress: Progress) -> None:  # noqa: ARG002
+        """Remember the name."""
+        self.destroyed.append(name)
+
+
+@pytest.fixture
+def dashboard() -> Iterator[FakeDashboard]:
+    """A dashboard that wants TOKEN."""
+    with FakeDashboard(TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(dashboard: FakeDashboard) -> Cluster:
+    """The cluster behind it; the gateway's admin API answers at the same address."""
+    return Cluster(name="demo", dashboard_url=dashboard.url, gateway_url=dashboard.url, token=TOKEN)
+
+
+@pytest.fixture
+def api(cluster: Cluster) -> Iterator[ServeApi]:
+    """Its client."""
+    with ServeApi.of(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def shown() -> Shown:
+    """What was told on the way."""
+    return Shown()
+
+
+Open = Callable[..., Session]
+
+
+@pytest.fixture
+def opened(cluster: Cluster, tmp_path: Path) -> Open:
+    """Make a session of a file's text; `create` and other capabilities as named."""
+
+    def make(text: str = FILE, *capabilities: str) -> Session:
+        def never(*_: Any) -> Any:
+            raise AssertionError
+
+        plugins = Plugins.discover([], disabled="")
+        plugins.engines["toy"] = Engine(
+            name="toy", summary="", options=ToyOptions, environment=Environment(()), commands=lambda _: ()
+        )
+        plugins.sources["file"] = ModelSource(scheme="file", summary="", check=lambda _: None, fetch=never)
+        plugins.backends["local"] = Backend(
+            name="local",
+            summary="",
+            options=Options,
+            open=lambda _: MemoryBackend(cluster),
+            capabilities=frozenset(capabilities),
+        )
+        # Where the plugins come from matters to the code package alone: here, core's own.
+        plugins.infos.append(
+            PluginInfo(
+                name="core", module="rayllm.builtin", distribution="rayllm-core", offers=("engine toy", "source file")
+            )
+        )
+        file = tmp_path / "rayllm.yaml"
+        file.write_text(dedent(text))
+        return Session(load(file, plugins, {}), plugins)
+
+    return make
