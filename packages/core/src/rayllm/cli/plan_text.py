@@ -14,8 +14,7 @@ def plan_lines(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
     """Lines with their style."""
     for change in changes:
         mark, style = _MARKS[change.kind]
-        note = f"   {change.effect}" if change.effect else ""
-        yield f"  {mark} {change.name:<12} {change.summary if not change.fields else ''}".rstrip() + note, style
+        yield f"  {mark} {change.name:<12} {change.effect or change.summary}", style
         for field in change.fields:
             yield f"      {field.field}: {_value(field.before)} → {_value(field.after)}", style
 

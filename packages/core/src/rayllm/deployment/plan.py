@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rayllm.config.schema import ModelConfig, ReplicaRange
 from rayllm.deployment.serve_config import Json
 from rayllm.serving.spec import GATEWAY_APP
 
@@ -63,36 +62,27 @@ def has_changes(changes: list[Change]) -> bool:
     return any(change.kind != "keep" for change in changes)
 
 
-def describe_replicas(replicas: int | ReplicaRange) -> str:
-    """`1 replica`, `2 replicas`, `0 to 4 replicas`."""
-    if isinstance(replicas, int):
-        return f"{replicas} replica{'' if replicas == 1 else 's'}"
-    return f"{replicas.min} to {replicas.max} replicas"
-
-
-def describe_model(model: ModelConfig) -> str:
-    """One line about a model: engine, weights, replicas, what each needs."""
-    needs = [f"{model.resources.gpus} GPU"] if model.resources.gpus else []
-    needs.append(f"{model.resources.cpus:g} CPU")
-    if model.resources.memory:
-        needs.append(model.resources.memory.human_readable())
-    weights = _last_part(model.source)
-    return f"{model.engine} · {weights} · {describe_replicas(model.replicas)} · needs {', '.join(needs)}"
-
-
-def _last_part(source: str) -> str:
-    return source.rstrip("/").rpartition("/")[2] or source
-
-
 def _shown(name: str) -> str:
     return "gateway" if name == GATEWAY_APP else name
 
 
 def _summary(name: str, app: Json) -> str:
+    """One line: engine, weights, replicas, what each needs; the gateway's address."""
     args = app["args"]
     if name == GATEWAY_APP:
         return f"http://{args['host']}:{args['port']}"
-    return f"{args['engine']} · {_last_part(args['source'])}"
+    weights = args["source"].rstrip("/").rpartition("/")[2] or args["source"]
+    needs = [f"{args['gpus']} GPU"] if args["gpus"] else []
+    needs += [f"{args['cpus']:g} CPU"] + ([f"{args['memory'] / 2**30:g} GiB"] if args["memory"] else [])
+    return " · ".join([args["engine"], weights, _replicas(app["deployments"][0]), f"needs {', '.join(needs)}"])
+
+
+def _replicas(options: Json) -> str:
+    """`1 replica`, `2 replicas`, `0 to 4 replicas`."""
+    if scaling := options.get("autoscaling_config"):
+        return f"{scaling['min_replicas']} to {scaling['max_replicas']} replicas"
+    count = options["num_replicas"]
+    return f"{count} replica{'' if count == 1 else 's'}"
 
 
 def _facts(app: Json) -> dict[str, Any]:
