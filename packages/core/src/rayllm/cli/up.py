@@ -32,8 +32,12 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
     session = open_session(file, output)
     if not _agreed(session, output, yes=yes):
         return
-    with Steps() as steps:
-        status = bring_up(session, steps)
+    try:
+        with Steps() as steps:
+            status = bring_up(session, steps)
+    except KeyboardInterrupt:
+        output.note(f"Interrupted. What was begun of {session.name} goes on: rayllm status, up or down")
+        raise
     if json:
         output.print_json(status.to_json())
     else:

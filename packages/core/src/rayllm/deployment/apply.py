@@ -5,14 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rayllm.backends import Cluster, Progress
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.plan import has_changes, plan
 from rayllm.deployment.proposal import Proposal, propose
-from rayllm.deployment.serve_config import merge
+from rayllm.deployment.serve_config import deployed_apps, merge
 from rayllm.deployment.session import Session
 from rayllm.deployment.status import Status, observe
 from rayllm.deployment.watch import Watch
@@ -20,6 +22,8 @@ from rayllm.errors import ClusterError, DeploymentError
 
 PUTS = 3
 """How often another operator's simultaneous change is answered with a fresh look before giving up."""
+GONE_S = 10.0
+"""How long a cluster that stopped answering may take to be gone, if somebody takes it down."""
 
 
 def up(session: Session, progress: Progress) -> Status:
@@ -30,20 +34,54 @@ def up(session: Session, progress: Progress) -> Status:
         DeploymentError: it was taken, but a part did not come up.
     """
     cluster = session.ensure(progress)
+    try:
+        return _apply(session, cluster, progress)
+    except DeploymentError:
+        raise
+    except ClusterError as problem:
+        _look_whether_gone(session, problem)
+        raise
+
+
+def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
     admin = AdminApi(cluster)
     holder = f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})"
     try:
-        with _lease(admin, holder, session.name) as keep, ServeApi.of(cluster) as api:
+        with _lease(admin, holder, session.name) as lease, ServeApi.of(cluster) as api:
             proposal = propose(session, cluster)
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
             if not api.has_package(proposal.bundle.name):
                 api.put_package(proposal.bundle.name, proposal.bundle.content)
             _put(session, cluster, api, proposal)
+
+            def keep() -> None:
+                # The gateway that grants the lease came up with this very change: who gets it first has the last word.
+                if lease() and has_changes(plan(proposal.apps, deployed_apps(api.details(), session.name))):
+                    _put(session, cluster, api, proposal)
+
             names = set(session.checked.config.models)
             return Watch(names, progress).run(lambda: observe(cluster, api, admin), keep)
     finally:
         admin.close()
+
+
+def _look_whether_gone(session: Session, problem: ClusterError) -> None:
+    """A cluster that stopped answering may have been taken down, which says more than that it does not answer.
+
+    Raises:
+        ClusterError: it was.
+    """
+    end = time.monotonic() + GONE_S
+    while time.monotonic() < end:
+        cluster = session.find()
+        if cluster is None:
+            raise ClusterError(
+                f"{session.name} was taken down meanwhile", cure="start it again: rayllm up"
+            ) from problem
+        if cluster.state == "ready":
+            return
+        time.sleep(0.2)
 
 
 def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) -> None:
@@ -63,12 +101,20 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) 
 
 
 @contextmanager
-def _lease(admin: AdminApi, holder: str, name: str) -> Iterator[Callable[[], None]]:
-    """Hold the right to change a deployment, where its gateway already answers to grant it."""
+def _lease(admin: AdminApi, holder: str, name: str) -> Iterator[Callable[[], bool]]:
+    """Hold the right to change a deployment; yields what renews it, and says whether it was granted only now.
 
-    def keep() -> None:
-        if (owner := admin.acquire(holder)) not in {None, holder}:
+    It is granted by the deployment's gateway, which may not be there yet.
+    """
+    held = False
+
+    def keep() -> bool:
+        nonlocal held
+        owner, before = admin.acquire(holder), held
+        if owner not in {None, holder}:
             raise ClusterError(f"{name} is being changed by {owner}", cure="wait until it is done, then: rayllm up")
+        held = held or owner == holder
+        return held and not before
 
     keep()
     try:
