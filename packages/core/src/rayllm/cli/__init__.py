@@ -24,6 +24,9 @@ def main() -> None:
     except RayllmError as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a home that can't be written, a stream that is closed
+        print(f"the system refused it: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -26,6 +26,7 @@ def confirmed(question: str, output: Output, *, yes: bool) -> bool:
 
     Raises:
         InputError: nobody is there to ask.
+        KeyboardInterrupt: Ctrl-C or Ctrl-D instead of an answer.
     """
     import sys
 
@@ -37,7 +38,11 @@ def confirmed(question: str, output: Output, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise InputError(f"{question} Nobody is here to answer", cure="say it beforehand: --yes")
-    if typer.confirm(question, default=False, err=True):
-        return True
+    try:
+        if typer.confirm(question, default=False, err=True):
+            return True
+    except typer.Abort:
+        output.note("")
+        raise KeyboardInterrupt from None
     output.note("Nothing was changed.")
     return False
