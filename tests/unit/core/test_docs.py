@@ -1,0 +1,244 @@
+"""The pages say what the code does: commands, options, fields, hooks, signatures, examples and links."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from pydantic import ConfigDict
+
+import rayllm
+from rayllm import Backend, Engine, Environment, Options, hookspecs
+from rayllm.cli.app import app
+from rayllm.config import load
+from rayllm.config.problems import Problem
+from rayllm.deployment.plan import Change, FieldChange
+from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
+from rayllm.plugins import PluginInfo, Plugins
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/*.md"), *ROOT.glob("changelog.d/*.md")]
+)
+CLI = (ROOT / "docs/cli.md").read_text()
+PLUGINS = (ROOT / "docs/plugins.md").read_text()
+HOOKS = [name for name in vars(hookspecs) if name.startswith("rayllm_")]
+DESCRIPTORS = [name for name in rayllm.__all__ if dataclasses.is_dataclass(getattr(rayllm, name))]
+METHODS = [
+    *(rayllm.ClusterBackend, "ensure", "find", "destroy", "deploy"),
+    *(rayllm.Engine, "environment_for"),
+    *(rayllm.Progress, "__call__"),
+    *(rayllm.FetchProgress, "__call__"),
+]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def signature(function: Any) -> str:
+    """`(self, name: str) -> Cluster | None`."""
+    return re.sub(r"'(?=[\w\[\]. |,]*')([^']*)'", r"\1", str(inspect.signature(function)))
+
+
+def plain(page: str) -> str:
+    """A page without the backslashes that a table needs."""
+    return page.replace("\\|", "|")
+
+
+def named(path: Path) -> str:
+    """A page's name in a failure."""
+    return str(path.relative_to(ROOT))
+
+
+def commands() -> dict[str, Any]:
+    """Every command of the command line, by name; the program itself is ''."""
+    group: Any = typer.main.get_command(app)
+    return {"": group, **group.commands}
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_and_option_is_on_the_page(name: str) -> None:
+    """With all its spellings."""
+    assert not name or f"\n## `rayllm {name}`\n" in CLI
+    options = [option for option in commands()[name].params if option.param_type_name == "option"]
+    assert options
+    spelled = [text for option in options for text in option.opts]
+    assert [text for text in spelled if not re.search(rf"`{text}[` ]", CLI)] == []
+
+
+@pytest.mark.parametrize(
+    ("title", "kinds"),
+    [
+        ("validate", [Problem]),
+        ("plan", [Change, FieldChange]),
+        ("status", [Status, ModelStatus, ReplicaStatus, rayllm.Node]),
+        ("plugins", [PluginInfo]),
+    ],
+)
+def test_every_field_of_the_json_is_on_the_page(title: str, kinds: list[type]) -> None:
+    """What a program may rely on."""
+    section = CLI.split(f"\n## `rayllm {title}`\n")[1].split("\n## ")[0]
+    fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert {name for name in fields if f"`{name}`" not in section} == set()
+
+
+def test_every_state_of_a_model_is_on_the_page() -> None:
+    """As the code's own list of them says."""
+    told = re.findall(r"`(\w+)`", inspect.getsource(ModelStatus).split("state: str")[1].split("engine: str")[0])
+    assert len(told) > 5
+    assert [state for state in told if f"| `{state}` |" not in CLI] == []
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_on_the_page_with_its_signature(hook: str) -> None:
+    """As a plugin's author writes it."""
+    assert f"`{hook}{signature(getattr(hookspecs, hook))}`" in PLUGINS
+
+
+@pytest.mark.parametrize("name", rayllm.__all__)
+def test_every_public_name_is_on_the_page(name: str) -> None:
+    """In words of its own."""
+    assert f"`{name}`" in PLUGINS or f"`rayllm.{name}`" in PLUGINS
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_every_field_of_a_descriptor_is_on_the_page(name: str) -> None:
+    """All of them, in order, with type and default."""
+    section = plain(PLUGINS).split(f"\n### `{name}`\n")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+?) \| .+ \|$", section, re.MULTILINE)
+    fields = dataclasses.fields(getattr(rayllm, name))
+    assert [(row[0], row[1]) for row in rows] == [(field.name, field.type) for field in fields]
+    if name == "Command":
+        assert f"`Command{signature(rayllm.Command)}" in section
+        return
+    for field, (_, _, default) in zip(fields, rows, strict=True):
+        value = field.default_factory() if callable(field.default_factory) else field.default
+        assert default == ("required" if value is dataclasses.MISSING else f"`{value!r}`"), field.name
+
+
+def test_every_method_is_on_the_page_with_its_signature() -> None:
+    """Of the classes that a plugin's author fills in or calls."""
+    owner: Any = None
+    for item in METHODS:
+        if not isinstance(item, str):
+            owner = item
+        else:
+            assert f"`{item}{signature(getattr(owner, item))}`" in plain(PLUGINS), (owner, item)
+    error = signature(rayllm.RayllmError.__init__).replace("(self, ", "(")
+    assert f"`RayllmError{error}`" in PLUGINS
+
+
+def test_every_error_is_on_the_page_with_its_exit_status() -> None:
+    """As the command line ends with it."""
+    errors = [name for name in rayllm.__all__ if name.endswith("Error")]
+    wanted = {name: str(getattr(rayllm, name).exit_code) for name in errors}
+    assert dict(re.findall(r"^\| `(\w+Error)` \| (\d) \|", PLUGINS, re.MULTILINE)) == wanted
+
+
+@pytest.mark.parametrize("number", range(len(blocks(PLUGINS, "python"))))
+def test_the_examples_are_python(number: int) -> None:
+    """Each block is a whole file."""
+    compile(blocks(PLUGINS, "python")[number], f"docs/plugins.md block {number}", "exec")
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The page's engine as files that can be imported."""
+    package = tmp_path / "rayllm_engine_echo"
+    package.mkdir()
+    (engine, server) = blocks(PLUGINS, "python")[:2]
+    (package / "__init__.py").write_text(engine)
+    (package / "server.py").write_text(server)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package.name, raising=False)
+    yield tmp_path
+    sys.modules.pop(package.name, None)
+
+
+def test_the_examples_own_tests_pass(example: Path) -> None:
+    """Discovery loads the engine, and its command line is the one shown."""
+    space: dict[str, Any] = {}
+    exec(blocks(PLUGINS, "python")[2], space)  # noqa: S102  the page is ours
+    tests = [value for name, value in space.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
+
+
+@pytest.mark.parametrize(("number", "hook"), [(3, "rayllm_model_sources"), (4, "rayllm_backends")])
+def test_the_other_examples_are_loaded(number: int, hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discovery takes the model source and the backend of the page."""
+    from importlib.metadata import EntryPoint
+
+    module = f"documented_{hook}"
+    (tmp_path / f"{module}.py").write_text(blocks(PLUGINS, "python")[number])
+    monkeypatch.syspath_prepend(tmp_path)
+    (info,) = Plugins.discover([EntryPoint(name="it", value=module, group="rayllm")], disabled="").infos
+    sys.modules.pop(module, None)
+    assert (info.state, len(info.offers)) == ("loaded", 1), info.cause
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    """To a file, and to a title in it where one is named."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, title = link.partition("#")
+        target = page.parent / place if place else page
+        if not re.match(r"[a-z]+:", link) and not (target.exists() and (not title or title in anchors(target))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    """What shows a claim can be run."""
+    tests = "\n".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
+    names = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    assert names
+    assert {name for name in names if f"def {name}(" not in tests} == set()
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that a page's titles have in links."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+class Anything(Options):
+    """Options of a plugin that is not installed here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def whole_files() -> list[tuple[str, str]]:
+    """Every YAML block that is a whole file, and where it stands."""
+    found = [(named(page), block) for page in PAGES for block in blocks(page.read_text(), "yaml")]
+    return [(name, block) for name, block in found if re.search(r"^models:", block, re.MULTILINE) and "name:" in block]
+
+
+@pytest.mark.parametrize(("page", "block"), whole_files())
+def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> None:
+    """With the plugins that are installed, and stand-ins for those that are not."""
+    plugins, data = Plugins.discover(), yaml.safe_load(block)
+    backend = data.get("cluster", {}).get("backend", "local")
+    plugins.backends.setdefault(backend, Backend(name=backend, summary="", options=Anything, open=lambda _: None))  # type: ignore[arg-type,return-value]
+    for model in data["models"].values():
+        name = model["engine"]
+        plugins.engines.setdefault(
+            name,
+            Engine(name=name, summary="", options=Anything, environment=Environment(()), commands=lambda _: []),
+        )
+    file = tmp_path / "rayllm.yaml"
+    file.write_text(block)
+    assert load(file, plugins, {}).config.models
