@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rayllm.errors import ClusterError
 from rayllm.paths import home
 
 
@@ -130,3 +131,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except ValueError as error:  # cut short by a disk that was full, or edited
+        cure = f"if nothing of it runs any more, remove the folder {path.parent}"
+        raise ClusterError(f"{path} can't be read", cause=str(error), cure=cure) from error

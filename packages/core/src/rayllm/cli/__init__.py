@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
 def main() -> None:
     """Run `rayllm`; the exit status is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    # Without a stream (`>&-`) Python has None in its place, on which every print of ours would fall.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show `→` shows `?`, and the command goes on.
         if isinstance(stream, io.TextIOWrapper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ class AdminApi:
         self._directory = directory
         self._token = token
         self._runner: web.AppRunner | None = None
+        self._folder = -1
 
     async def start(self, path: Path) -> None:
         """Listen on the Unix socket `path`, which only this user may open."""
@@ -31,13 +33,17 @@ class AdminApi:
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         path.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, str(path)).start()
+        # Through a descriptor of the folder: the path of a socket has at most 107 bytes, the folder's may have more.
+        self._folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        await web.UnixSite(self._runner, f"/proc/self/fd/{self._folder}/{path.name}").start()
         path.chmod(0o600)
 
     async def stop(self) -> None:
         """Stop listening."""
         if self._runner:
             await self._runner.cleanup()
+            os.close(self._folder)
+            self._runner = None
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
