@@ -52,6 +52,6 @@ def _too_many(models: Mapping[str, ModelConfig], nodes: list[Node]) -> list[str]
 
 
 def _amount(resource: str, amount: float) -> str:
-    number = amount / 2**30 if resource == "memory" else amount
+    number = round(amount / 2**30 if resource == "memory" else amount, 2)
     unit = _UNITS[resource]
-    return f"{number:.3g} {unit}{'s' if resource != 'memory' and number != 1 else ''}"
+    return f"{number:g} {unit}{'s' if resource != 'memory' and number != 1 else ''}"

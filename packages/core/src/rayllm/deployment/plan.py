@@ -11,6 +11,7 @@ from rayllm.serving.spec import GATEWAY_APP
 
 Kind = Literal["add", "change", "remove", "keep"]
 _IGNORED = frozenset({"attempt"})
+"""Told in words: it is no key of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ def plan(wanted: Mapping[str, Json], deployed: Mapping[str, Json]) -> list[Chang
         fields = tuple(_differences(_facts(before), _facts(app)))
         if fields:
             changes.append(Change("change", _shown(name), fields, _effect(name, before, fields), _summary(name, app)))
+        elif _args(before).get("attempt", 0) != _args(app).get("attempt", 0):
+            effect = "tries again what failed"
+            changes.append(Change("change", _shown(name), effect=effect, summary=_summary(name, app)))
         else:
             changes.append(Change("keep", _shown(name), summary=_summary(name, app)))
     removed = [Change("remove", _shown(name), effect="stops it") for name in deployed if name not in wanted]
@@ -86,21 +90,34 @@ def _replicas(options: Json) -> str:
 
 
 def _facts(app: Json) -> dict[str, Any]:
-    """Everything that a person can change, flat, by the name it has in the file."""
-    facts = {name: value for name, value in app["args"].items() if name not in _IGNORED}
+    """Everything that a person can change, flat, by the name it has in the file.
+
+    What Serve reports need not be of our making: whoever deployed it may have left anything out.
+    """
+    facts = {name: value for name, value in _args(app).items() if name not in _IGNORED}
     options = facts.pop("options", {})
-    override = app["deployments"][0]
+    override = _override(app)
     facts |= {f"options.{name}": value for name, value in options.items()}
-    facts["code"] = app["runtime_env"]["py_modules"][0]
-    scaling = override.get("autoscaling_config")
-    facts["replicas"] = (
-        {key: scaling[f"{key}_replicas"] for key in ("min", "max")}
-        | {"target_ongoing": scaling["target_ongoing_requests"]}
-        if scaling
-        else override["num_replicas"]
-    )
+    facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
+    facts["replicas"] = _scaling(override)
     facts["models"] = (override.get("user_config") or {}).get("models")
     return facts
+
+
+def _args(app: Json) -> Json:
+    return app.get("args") or {}
+
+
+def _override(app: Json) -> Json:
+    return next(iter(app.get("deployments") or ()), {})
+
+
+def _scaling(override: Json) -> Any:
+    """The number, or the range as the file writes it."""
+    if scaling := override.get("autoscaling_config"):
+        bounds = {key: scaling.get(f"{key}_replicas") for key in ("min", "max")}
+        return bounds | {"target_ongoing": scaling.get("target_ongoing_requests")}
+    return override.get("num_replicas")
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FieldChange]:
@@ -115,5 +132,5 @@ def _effect(name: str, before: Json, fields: tuple[FieldChange, ...]) -> str:
         return "" if changed == {"models"} else "restarts the gateway"
     if changed == {"replicas"}:
         return "no restart"
-    count = before["deployments"][0].get("num_replicas")
+    count = _override(before).get("num_replicas")
     return "restarts its replica" if count == 1 else "restarts its replicas, a few at a time"

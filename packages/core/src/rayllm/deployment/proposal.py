@@ -13,8 +13,6 @@ from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, mod
 from rayllm.deployment.session import Session
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
-_STUCK = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
-
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -49,7 +47,8 @@ def _apps(session: Session, bundle: Bundle, serve_port: int, details: Json) -> d
         name: model_app(config.name, name, model, bundle.uri, _attempt(details, config.name, name))
         for name, model in config.models.items()
     }
-    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, bundle.uri)}
+    attempt = _attempt(details, config.name, GATEWAY_APP)
+    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, bundle.uri, attempt)}
 
 
 def _attempt(details: Json, deployment: str, model: str) -> int:
@@ -57,8 +56,15 @@ def _attempt(details: Json, deployment: str, model: str) -> int:
     app = details["applications"].get(app_name(deployment, model))
     if not app or not app.get("deployed_app_config"):
         return 0
-    before = int(app["deployed_app_config"]["args"].get("attempt", 0))
-    return before + 1 if app["status"] in _STUCK else before
+    before = int((app["deployed_app_config"].get("args") or {}).get("attempt", 0))
+    return before + 1 if _is_stuck(app) else before
+
+
+def _is_stuck(app: Json) -> bool:
+    """True if nothing of it runs; where some of its replicas do, Serve replaces the others without our help."""
+    replicas = [replica for serve in app["deployments"].values() for replica in serve.get("replicas", [])]
+    runs = any(replica["state"] == "RUNNING" for replica in replicas)
+    return bool(app["status"] == "DEPLOY_FAILED" or (app["status"] == "UNHEALTHY" and not runs))
 
 
 def _distributions(session: Session) -> set[str]:

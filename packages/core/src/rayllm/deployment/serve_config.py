@@ -82,11 +82,15 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt
     }
 
 
-def gateway_app(checked: Checked, serve_port: int, code: str) -> Json:
+def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) -> Json:
     """The application of the gateway: no CPU of its own, on the head node."""
     config = checked.config
     spec = GatewaySpec(
-        deployment=config.name, host=config.gateway.host, port=config.gateway.port, serve_port=serve_port
+        deployment=config.name,
+        host=config.gateway.host,
+        port=config.gateway.port,
+        serve_port=serve_port,
+        attempt=attempt,
     )
     options = {
         "name": GATEWAY_DEPLOYMENT,
@@ -119,15 +123,17 @@ def deployed_apps(details: Mapping[str, Any], deployment: str) -> dict[str, Json
 def merge(details: Mapping[str, Any], deployment: str, apps: list[Json], serve_port: int) -> Json:
     """Serve's whole config: `apps` for this deployment, and whatever others have deployed as it is.
 
-    A PUT deletes what it lacks. Serve's HTTP options hold from its first start; where it runs, they are repeated.
+    A PUT deletes what it lacks. What somebody just removed stays removed. Serve's HTTP options hold from its first
+    start; where it runs, they are repeated.
     """
     prefix = app_name(deployment, "")
     others = [
         app["deployed_app_config"]
         for name, app in details["applications"].items()
-        if not name.startswith(prefix) and app.get("deployed_app_config")
+        if not name.startswith(prefix) and app.get("deployed_app_config") and app["status"] != "DELETING"
     ]
     config: Json = {"applications": [*others, *apps]}
     if http := details.get("http_options"):
-        return {"proxy_location": details["proxy_location"], "http_options": http, **config}
+        kept = {key: details[key] for key in ("proxy_location", "target_capacity") if details.get(key) is not None}
+        return {**kept, "http_options": http, **config}
     return {"proxy_location": "HeadOnly", "http_options": {"host": "127.0.0.1", "port": serve_port}, **config}

@@ -60,6 +60,8 @@ class GatewaySpec:
     host: str
     port: int
     serve_port: int
+    attempt: int = 0
+    """Raised to make Serve try a failed application again."""
 
     def to_args(self) -> dict[str, Any]:
         """The `args` of the Serve application."""
