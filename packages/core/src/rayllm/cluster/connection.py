@@ -23,8 +23,8 @@ def connect(url: str, token: str | None, *, header: str, timeout_s: float) -> ht
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as problem:
-        raise ClusterError("an address of the cluster can't be read", cause=str(problem)) from None
+    except httpx.InvalidURL:  # its text may repeat a part of a password
+        raise ClusterError("an address of the cluster can't be read", cure="http://HOST:PORT") from None
     if parsed.userinfo:
         raise ClusterError(
             f"the address of {parsed.host} has a user's name in it",

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from rayllm.backends import Cluster, Progress
 from rayllm.cluster.admin_api import AdminApi
+from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.plan import has_changes, plan
 from rayllm.deployment.proposal import Proposal, propose
@@ -45,25 +46,57 @@ def up(session: Session, progress: Progress) -> Status:
 
 def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
     admin = AdminApi(cluster)
-    holder = f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})"
     try:
-        with _lease(admin, holder, session.name) as lease, ServeApi.of(cluster) as api:
+        with _lease(admin, _holder(), session.name) as lease, ServeApi.of(cluster) as api:
             proposal = propose(session, cluster)
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
             if not api.has_package(proposal.bundle.name):
                 api.put_package(proposal.bundle.name, proposal.bundle.content)
+            known = _failed_at(admin)
             _put(session, cluster, api, proposal)
 
             def keep() -> None:
                 # The gateway that grants the lease came up with this very change: who gets it first has the last word.
-                if lease() and has_changes(plan(proposal.apps, deployed_apps(api.details(), session.name))):
+                if lease() and not _is_taken(session, api, proposal):
                     _put(session, cluster, api, proposal)
 
-            names = set(session.checked.config.models)
-            return Watch(names, progress).run(lambda: observe(cluster, api, admin), keep)
+            def look() -> Status:
+                try:
+                    return observe(cluster, api, admin)
+                except UnreachableError as problem:
+                    _require_there(session, problem)
+                    raise
+
+            return Watch(set(session.checked.config.models), progress, known).run(look, keep)
     finally:
         admin.close()
+
+
+def _holder() -> str:
+    """Who is at work, for others who want to know whom to ask."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container, a user often has a number alone
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()} (pid {os.getpid()})"
+
+
+def _failed_at(admin: AdminApi) -> dict[str, float]:
+    """When each model failed last, as far as the directory knows."""
+    failures = (admin.state() or {}).get("failures", {})
+    return {model: failure["at"] for model, failure in failures.items()}
+
+
+def _require_there(session: Session, problem: ClusterError) -> Cluster:
+    """The cluster, whether it answers or not.
+
+    Raises:
+        ClusterError: it was taken down.
+    """
+    if cluster := session.find():
+        return cluster
+    raise ClusterError(f"{session.name} was taken down meanwhile", cure="start it again: rayllm up") from problem
 
 
 def _look_whether_gone(session: Session, problem: ClusterError) -> None:
@@ -74,30 +107,32 @@ def _look_whether_gone(session: Session, problem: ClusterError) -> None:
     """
     end = time.monotonic() + GONE_S
     while time.monotonic() < end:
-        cluster = session.find()
-        if cluster is None:
-            raise ClusterError(
-                f"{session.name} was taken down meanwhile", cure="start it again: rayllm up"
-            ) from problem
-        if cluster.state == "ready":
+        if _require_there(session, problem).state == "ready":
             return
         time.sleep(0.2)
 
 
 def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) -> None:
-    """PUT merged with what others deployed, then read it back: Serve has no version check of its own."""
+    """PUT merged with what others deployed, then read it back: Serve has no version check of its own.
+
+    Somebody who read before this PUT and wrote after it has put back what was there.
+    """
     apps = list(proposal.apps.values())
     for _ in range(PUTS):
         before = api.details()
         config = merge(before, session.name, apps, cluster.serve_port)
         session.backend.deploy(cluster, config)
-        taken = {app["name"]: app for app in api.details()["applications"].values()}
-        if all(entry["name"] in taken for entry in config["applications"]):
+        if _is_taken(session, api, proposal):
             return
     raise ClusterError(
         f"somebody else keeps replacing what runs on {cluster.dashboard_url}",
         cure="agree who goes first, then: rayllm up",
     )
+
+
+def _is_taken(session: Session, api: ServeApi, proposal: Proposal) -> bool:
+    """True if Serve has the proposal's applications, each as it is proposed, and no other of this deployment."""
+    return not has_changes(plan(proposal.apps, deployed_apps(api.details(), session.name)))
 
 
 @contextmanager

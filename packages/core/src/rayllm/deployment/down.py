@@ -6,30 +6,51 @@ import time
 
 from rayllm.backends import Cluster, Progress
 from rayllm.cluster.serve_api import ServeApi
-from rayllm.deployment.serve_config import merge
+from rayllm.deployment.patience import Patience
+from rayllm.deployment.serve_config import Json, deployed_apps, merge
 from rayllm.deployment.session import Session
+from rayllm.errors import ClusterError
 from rayllm.serving.spec import app_name
 
 POLL_S = 0.3
 
 
 def down(session: Session, progress: Progress) -> bool:
-    """Stop everything; False if there was nothing. A half-made cluster is removed, too."""
-    cluster = session.find()
-    removes_cluster = "create" in session.checked.backend.capabilities
-    if cluster and cluster.state == "ready" and not removes_cluster:
-        _remove_apps(session, cluster, progress)
-    # A cluster that is removed anyway takes its applications along: their requests in flight are not waited for.
+    """Stop everything; False if there was nothing. A half-made cluster is removed, too.
+
+    Raises:
+        ClusterError: the cluster is not ready to be told, or somebody else deploys again what was removed.
+    """
+    if "create" in session.checked.backend.capabilities:
+        # The cluster takes its applications along: their requests in flight are not waited for.
+        found = session.find() is not None
+    else:
+        found = session.find() is not None and _remove_apps(session, session.find_ready(), progress)
     session.backend.destroy(session.name, progress)
-    return cluster is not None
+    return found
 
 
-def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> None:
+def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> bool:
     """Take the deployment's applications out of Serve, nothing else, and wait until their processes are gone."""
-    prefix = app_name(session.name, "")
     with ServeApi.of(cluster) as api:
-        session.backend.deploy(cluster, merge(api.details(), session.name, [], cluster.serve_port))
-        while names := [name for name in api.details()["applications"] if name.startswith(prefix)]:
-            progress("models", f"{len(names)} to stop; requests in flight finish first")
+        details = api.details()
+        if not _left(details, session.name):
+            return False
+        session.backend.deploy(cluster, merge(details, session.name, [], cluster.serve_port))
+        patience = Patience(progress)
+        while (found := patience.ask(api.details)) is None or (left := _left(found, session.name)):
+            if found is not None:
+                if deployed_apps(found, session.name):
+                    raise ClusterError(
+                        f"somebody else deploys {session.name} again on {cluster.dashboard_url}",
+                        cure="agree who goes first, then: rayllm down",
+                    )
+                progress("models", f"{left} to stop; requests in flight finish first")
             time.sleep(POLL_S)
     progress("models", "stopped", done=True)
+    return True
+
+
+def _left(details: Json, deployment: str) -> int:
+    """How many applications of a deployment Serve still has, those that it is stopping included."""
+    return sum(name.startswith(app_name(deployment, "")) for name in details["applications"])

@@ -53,4 +53,5 @@ class Session:
     def _placed(self, cluster: Cluster) -> Cluster:
         """With the gateway's address from the file, where the platform does not give another."""
         gateway = self.checked.config.gateway
-        return replace(cluster, gateway_url=cluster.gateway_url or f"http://{gateway.host}:{gateway.port}")
+        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+        return replace(cluster, gateway_url=cluster.gateway_url or f"http://{host}:{gateway.port}")

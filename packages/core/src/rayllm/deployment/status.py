@@ -36,7 +36,7 @@ class ModelStatus:
 
     name: str
     state: str
-    """`ready`, `starting`, `restarting`, `waiting` (nothing to run it on yet), `failed`, `unhealthy` or `deleting`."""
+    """`ready`, `starting`, `restarting`, `waiting` (nothing to run it on yet), `failed` or `unhealthy`."""
     engine: str
     running: int
     wanted: int
@@ -71,8 +71,8 @@ _STATES = {
     "RUNNING": "ready",
     "DEPLOY_FAILED": "failed",
     "UNHEALTHY": "unhealthy",
-    "DELETING": "deleting",
 }
+"""By Serve's status of an application; any other is `starting`."""
 
 
 def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:
@@ -104,15 +104,14 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
     serve: Json = next(iter(report["deployments"].values()), {})
     running = sum(replica["state"] == "RUNNING" for replica in serve.get("replicas", []))
     state = _STATES.get(report["status"], "starting")
-    if state == "starting" and name != GATEWAY_APP and not replicas and serve.get("status_trigger") and not running:
-        state = "waiting" if _is_pending(serve) else state
-    if state == "ready" and running and name != GATEWAY_APP and snapshot:
-        # Serve notices a dead engine after three checks; the replica itself says so at once.
-        state = "ready" if any(replica.phase == "ready" for replica in replicas) else "restarting"
+    if state == "unhealthy" and running:
+        state = "restarting"  # some replicas serve, and Serve replaces the others for as long as it takes
+    if name != GATEWAY_APP:
+        state = _as_replicas_say(state, replicas, serve, running, snapshot)
     return ModelStatus(
         name="gateway" if name == GATEWAY_APP else name,
         state=state,
-        engine=app["args"].get("engine", ""),
+        engine=(app.get("args") or {}).get("engine", ""),
         running=running,
         wanted=serve.get("target_num_replicas") or 0,
         message=_words(report, serve),
@@ -120,6 +119,20 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
         failure=snapshot.get("failures", {}).get(name),
         past=snapshot.get("past", {}).get(name),
     )
+
+
+def _as_replicas_say(
+    state: str, replicas: list[ReplicaStatus], serve: Json, running: int, snapshot: Mapping[str, Any]
+) -> str:
+    """A model's state, where its replicas know better than Serve."""
+    if state == "starting" and not replicas and not running and _is_pending(serve):
+        return "waiting"
+    # Serve notices a dead engine after three checks; the replica itself says so at once. A directory that was just
+    # restarted has not heard from all.
+    told = snapshot and not snapshot.get("young")
+    if state == "ready" and running and told and not any(replica.phase == "ready" for replica in replicas):
+        return "restarting"
+    return state
 
 
 def _is_pending(serve: Json) -> bool:

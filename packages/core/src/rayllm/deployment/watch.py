@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rayllm.backends import Progress
+from rayllm.deployment.patience import Patience
 from rayllm.deployment.status import ModelStatus, Status
 from rayllm.deployment.wording import describe, failure_of
 from rayllm.errors import ClusterError, DeploymentError
@@ -31,14 +33,30 @@ class ModelsFailedError(DeploymentError):
 
 
 class Watch:
-    """Follows the models of `names` and the gateway until each is ready or failed."""
+    """Follows the models of `names` and the gateway until each is ready or failed.
 
-    def __init__(self, names: set[str], progress: Progress) -> None:
+    Args:
+        names: the models.
+        progress: is told what goes on.
+        known: when each model failed last (`failure["at"]`) before this watch: that says nothing about now.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        names: set[str],
+        progress: Progress,
+        known: Mapping[str, float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._names = names
         self._progress = progress
+        self._known = known
+        self._clock = clock
+        self._patience = Patience(progress, clock)
         self._ready: set[str] = set()
         self._failures: dict[str, DeploymentError] = {}
-        self._seen = time.monotonic()
+        self._seen = clock()
 
     def run(self, observe: Callable[[], Status], keep: Callable[[], None]) -> Status:
         """Poll until nothing is open.
@@ -50,14 +68,14 @@ class Watch:
         Raises:
             ModelsFailedError: with each model's own error.
             DeploymentError: the gateway did not come up.
-            ClusterError: somebody else removed what was deployed.
+            ClusterError: somebody else removed what was deployed, or the cluster is gone.
         """
         while True:
-            status = observe()
-            self._look(status)
-            if len(self._ready) + len(self._failures) == len(self._names) + 1:
-                break
-            keep()
+            if status := self._patience.ask(observe):
+                self._look(status)
+                if len(self._ready) + len(self._failures) == len(self._names) + 1:
+                    break
+                self._patience.ask(keep)
             time.sleep(POLL_S)
         if self._failures:
             raise ModelsFailedError(self._failures, len(self._names))
@@ -67,8 +85,8 @@ class Watch:
         parts = {**status.models, **({GATEWAY: status.gateway} if status.gateway else {})}
         missing = (self._names | {GATEWAY}) - parts.keys()
         if not missing:
-            self._seen = time.monotonic()
-        elif time.monotonic() - self._seen > MISSING_S:
+            self._seen = self._clock()
+        elif self._clock() - self._seen > MISSING_S:
             raise ClusterError(
                 f"{', '.join(sorted(missing))} of {status.name} is gone: somebody else changed the cluster",
                 cure="agree who goes first, then: rayllm up",
@@ -77,6 +95,8 @@ class Watch:
             self._look_at(name, parts[name], status)
 
     def _look_at(self, name: str, part: ModelStatus, status: Status) -> None:
+        if part.failure and part.failure["at"] == self._known.get(name):
+            part = replace(part, failure=None)
         if part.state == "ready":
             self._ready.add(name)
             said = "ready, answered a first prompt" if part.running else "ready, no replica yet"

@@ -17,6 +17,8 @@ def describe(model: ModelStatus) -> str:
     """What a model that is not ready is doing, in a few words."""
     if model.failure and model.state in _AFTER:
         return f"{_AFTER[model.state]}{model.failure['message']}"
+    if model.state in {"failed", "unhealthy"}:
+        return _last_error(model.message).partition("\n")[0] or "did not come up"
     if not model.replicas and model.failure:
         return f"starting again after: {model.failure['message']}"
     if not model.replicas:

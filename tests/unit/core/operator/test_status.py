@@ -1,0 +1,187 @@
+"""Serve's report and the directory's, joined into what a person is told."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from rayllm import Cluster
+from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status, log_of, status_of
+from rayllm.deployment.wording import describe, describe_past, failure_of
+
+CLUSTER = Cluster(name="demo", dashboard_url="http://d", gateway_url="http://g", token="s3cret")
+FAILURE = {
+    "replica": "r0",
+    "node": "n1",
+    "log": "rayllm/demo--m.r0.log",
+    "message": "the engine stopped while starting",
+    "cause": "RuntimeError: no memory",
+    "cure": "use a GPU",
+    "at": 5.0,
+    "count": 1,
+}
+
+
+def serve_replica(state: str = "RUNNING", node: str | None = "n1", age_s: float = 0) -> dict[str, Any]:
+    """A replica as Serve reports it."""
+    return {"state": state, "node_id": node, "start_time_s": time.time() - age_s}
+
+
+def report(status: str = "RUNNING", *replicas: dict[str, Any], name: str = "demo--m", **more: Any) -> dict[str, Any]:
+    """Serve's report on one application."""
+    serve = {"target_num_replicas": 1, "replicas": list(replicas), "message": "", **more}
+    config = {"name": name, "args": {"engine": "toy"}}
+    app = {"status": status, "message": "", "deployed_app_config": config, "deployments": {"engine": serve}}
+    return {"applications": {name: app}}
+
+
+def replica(phase: str, since: float = 1, detail: str = "", model: str = "m", name: str = "r1") -> dict[str, Any]:
+    """A replica as the directory knows it."""
+    known = {"model": model, "replica": name, "node": "n1", "phase": phase, "detail": detail, "since": since}
+    return {**known, "log": f"rayllm/demo--{model}.{name}.log", "port": 1}
+
+
+def snapshot(*replicas: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What the directory says."""
+    return {"young": False, "replicas": list(replicas), "failures": {}, "past": {}, **more}
+
+
+def model(details: dict[str, Any], said: dict[str, Any] | None = None) -> ModelStatus:
+    """The one model of a deployment."""
+    (found,) = status_of(CLUSTER, details, said, []).models.values()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("details", "said", "state"),
+    [
+        (report("RUNNING", serve_replica()), snapshot(replica("ready")), "ready"),
+        (report("RUNNING"), snapshot(), "ready"),  # none asked for
+        (report("RUNNING", serve_replica()), None, "ready"),  # Serve's word alone
+        (report("RUNNING", serve_replica()), snapshot(), "restarting"),
+        (report("RUNNING", serve_replica()), snapshot(replica("leaving")), "restarting"),
+        (report("RUNNING", serve_replica()), snapshot(replica("ready", model="other")), "restarting"),
+        (report("RUNNING", serve_replica()), snapshot(young=True), "ready"),  # it has not heard from all
+        (report("DEPLOYING", serve_replica("STARTING")), snapshot(), "starting"),
+        (report("NOT_STARTED"), None, "starting"),
+        (report("SOMETHING_NEW"), None, "starting"),
+        (report("DEPLOYING", serve_replica("STARTING", None, 60)), snapshot(), "waiting"),
+        (report("DEPLOYING", serve_replica("STARTING", None, 1)), snapshot(), "starting"),
+        (report("DEPLOYING", serve_replica("STARTING", None, 60), serve_replica()), snapshot(), "starting"),
+        (report("DEPLOY_FAILED"), snapshot(), "failed"),
+        (report("UNHEALTHY", serve_replica("STARTING")), snapshot(), "unhealthy"),
+        (report("UNHEALTHY", serve_replica(), serve_replica("STARTING")), snapshot(replica("ready")), "restarting"),
+    ],
+)
+def test_states(details: dict[str, Any], said: dict[str, Any] | None, state: str) -> None:
+    """What Serve reports, corrected by what the replicas say."""
+    assert model(details, said).state == state
+
+
+def test_a_whole_deployment() -> None:
+    """Models by name, the gateway apart; another deployment's applications are not in it."""
+    apps = {
+        **report("RUNNING", serve_replica())["applications"],
+        **report("RUNNING", serve_replica(), name="demo--rayllm")["applications"],
+        **report("RUNNING", serve_replica(), name="demo-b--m")["applications"],
+        **report("DELETING", name="demo--old")["applications"],
+    }
+    said = snapshot(replica("ready", detail="d"), failures={"m": FAILURE})
+    found = status_of(CLUSTER, {"applications": apps}, said, [])
+    assert found.gateway
+    assert (found.gateway.name, found.gateway.state, found.gateway.replicas) == ("gateway", "ready", [])
+    assert found.models == {
+        "m": ModelStatus(
+            name="m",
+            state="ready",
+            engine="toy",
+            running=1,
+            wanted=1,
+            replicas=[ReplicaStatus("r1", "n1", "ready", "d", 1, "rayllm/demo--m.r1.log")],
+            failure=FAILURE,
+        )
+    }
+    assert "s3cret" not in str(found.to_json())
+
+
+def test_nothing_is_deployed() -> None:
+    """No gateway, no models."""
+    assert status_of(CLUSTER, {"applications": {}}, None, []) == Status("demo", "http://g", "http://d", None, {}, [])
+
+
+def test_an_application_that_somebody_else_made() -> None:
+    """What its config lacks is empty."""
+    app = {"status": "DEPLOYING", "message": "", "deployed_app_config": {"name": "demo--m"}, "deployments": {}}
+    found = model({"applications": {"demo--m": app}})
+    assert (found.state, found.engine, found.running, found.wanted) == ("starting", "", 0, 0)
+
+
+def test_serves_words_are_told_when_something_is_wrong() -> None:
+    """The deployment's before the application's."""
+    assert model(report("DEPLOY_FAILED", message="why")).message == "why"
+    assert model(report("RUNNING", message="old")).message == ""
+    details = report("DEPLOY_FAILED")
+    details["applications"]["demo--m"]["message"] = "could not import"
+    assert model(details).message == "could not import"
+
+
+def status(state: str, *replicas: dict[str, Any], **more: Any) -> ModelStatus:
+    """A model's status."""
+    keys = ("replica", "node", "phase", "detail", "since", "log")
+    found = [ReplicaStatus(**{key: entry[key] for key in keys}) for entry in replicas]
+    return ModelStatus("m", state, "toy", more.pop("running", 0), more.pop("wanted", 1), replicas=found, **more)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (status("starting"), "starting a replica"),
+        (status("waiting"), "waiting for a node with room, or a busy one"),
+        (status("starting", failure=FAILURE), "starting again after: the engine stopped while starting"),
+        (status("starting", replica("weights", detail="3 of 5 GiB")), "weights · 3 of 5 GiB"),
+        (status("starting", replica("starting")), "engine starting"),
+        (status("starting", replica("weights"), replica("starting", 2), wanted=2), "engine starting (0/2 ready)"),
+        (status("starting", replica("ready"), wanted=2, running=1), "starting replicas (1/2 ready)"),
+        (status("restarting", failure=FAILURE), "restarting: the engine stopped while starting"),
+        (status("restarting", replica("leaving")), "leaving"),
+        (status("failed", failure=FAILURE), "the engine stopped while starting"),
+        (status("failed", message="Traceback\nrayllm.errors.ClusterError: no port\n"), "no port"),
+        (status("failed"), "did not come up"),
+        (status("unhealthy", replica("starting")), "did not come up"),
+    ],
+)
+def test_what_a_model_is_doing(found: ModelStatus, words: str) -> None:
+    """In a few words."""
+    assert describe(found) == words
+
+
+def test_what_a_model_went_through() -> None:
+    """How often, when last, and why."""
+    past = {**FAILURE, "at": time.time()}
+    assert describe_past(past) == "failed less than a minute ago: the engine stopped while starting"
+    past = {**FAILURE, "at": time.time() - 170, "count": 3}
+    assert describe_past(past) == "failed 3 times, last 3 min ago: the engine stopped while starting"
+
+
+def test_why_a_model_failed() -> None:
+    """The engine's own words first, with how often it was tried; else what matters of Serve's."""
+    assert str(failure_of(status("failed", failure={**FAILURE, "count": 2}))) == (
+        "the engine stopped while starting, 2 times\n  cause  RuntimeError: no memory\n  do     use a GPU"
+    )
+    bare = {**FAILURE, "cause": "", "cure": ""}
+    assert str(failure_of(status("failed", failure=bare))) == "the engine stopped while starting"
+    words = "Failed:\n\n  File x\nrayllm.errors.ClusterError: port 8000 is taken\n  cause  by another\n"
+    assert failure_of(status("failed", message=words)).cause == "port 8000 is taken\n  cause  by another"
+    lines = "\n\n".join(str(number) for number in range(9))
+    assert failure_of(status("failed", message=lines)).cause == "3\n4\n5\n6\n7\n8"
+    assert str(failure_of(status("failed"))) == "m did not come up"
+
+
+def test_whose_log_is_shown() -> None:
+    """The newest replica's, else that of the last failure."""
+    both = status("starting", replica("ready", 1, name="r1"), replica("starting", 2, name="r2"), failure=FAILURE)
+    assert log_of(both) == ("n1", "rayllm/demo--m.r2.log")
+    assert log_of(status("failed", failure=FAILURE)) == ("n1", "rayllm/demo--m.r0.log")
+    assert log_of(status("starting")) is None
