@@ -83,6 +83,7 @@ def test_a_model_that_the_file_no_longer_has() -> None:
 
 def test_an_application_that_somebody_else_made() -> None:
     """It is replaced by ours, and what it lacks is `None`."""
+    theirs: dict[str, Any]
     for theirs in ({"name": "demo--m"}, {"args": None, "deployments": [], "runtime_env": {}}):
         change = only(app(), theirs)
         assert change.kind == "change"

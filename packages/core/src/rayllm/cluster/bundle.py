@@ -40,7 +40,7 @@ def build(distributions: Iterable[str]) -> Bundle:
     """
     files: dict[str, bytes] = {}
     for name in sorted({CORE, *distributions}):
-        distribution = importlib.metadata.distribution(name)
+        distribution = _installed(name)
         files |= _metadata(distribution)
         for package in _packages(distribution):
             files |= dict(_files(package))
@@ -51,6 +51,13 @@ def build(distributions: Iterable[str]) -> Bundle:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), files[name], zipfile.ZIP_DEFLATED)
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files)))
     return Bundle(f"rayllm-{digest.hexdigest()[:16]}.zip", buffer.getvalue())
+
+
+def _installed(name: str) -> importlib.metadata.Distribution:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise PluginError(f"the distribution {name} is not installed", cure=f"pip install {name}") from None
 
 
 def _metadata(distribution: importlib.metadata.Distribution) -> dict[str, bytes]:
@@ -82,7 +89,7 @@ def _files(package: str) -> Iterator[tuple[str, bytes]]:
         parts = path.relative_to(root).parts
         if not path.is_file() or "__pycache__" in parts or (package == "rayllm" and parts[0] in _SKIP):
             continue
-        if path.suffix in {".so", ".pyd"}:
+        if path.suffix in {".so", ".pyd", ".dylib", ".dll"}:
             raise PluginError(
                 f"{package} holds compiled code ({'/'.join(parts)}): a plugin's code has to run on any node",
                 cure="move it into the engine's environment",
