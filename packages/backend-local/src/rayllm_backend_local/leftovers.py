@@ -28,6 +28,7 @@ def clear(folder: Folder) -> None:
         _end_agents(folder)
         _keep_logs(folder, state)
         shutil.rmtree(state.temp_dir, ignore_errors=True)
+        shutil.rmtree(folder.home / "run" / folder.name, ignore_errors=True)  # the gateway's, with internal keys
     folder.forget()
 
 

@@ -10,7 +10,6 @@ def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
 
     What is cached on the nodes (environments, weights) stays.
 
-    \b
     Examples:
       rayllm down
       rayllm down -f prod.yaml --yes

@@ -17,7 +17,6 @@ def logs(
 ) -> None:
     """Print the log of a model's engine: the newest replica's, or that of the last one that failed.
 
-    \b
     Examples:
       rayllm logs smollm2
       rayllm logs smollm2 --follow

@@ -8,7 +8,6 @@ from rayllm.cli.options import DEFAULT_FILE, FileOption, JsonOption
 def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Compare the file with what runs; change nothing.
 
-    \b
     Examples:
       rayllm plan
       rayllm plan -f prod.yaml --json

@@ -18,7 +18,6 @@ _STYLES = {"ready": "good", "failed": "bad", "unhealthy": "bad"}
 def status(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     """Show the models, their replicas and what is wrong; the exit status is 1 if something is not ready.
 
-    \b
     Examples:
       rayllm status
       rayllm status --json

@@ -18,7 +18,6 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
     Run it again after a change, a failure or Ctrl-C: it goes on from what is there. It asks before it restarts or
     removes something that runs.
 
-    \b
     Examples:
       rayllm up
       rayllm up -f prod.yaml --yes

@@ -51,8 +51,9 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
             proposal = propose(session, cluster)
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
-            if not api.has_package(proposal.bundle.name):
-                api.put_package(proposal.bundle.name, proposal.bundle.content)
+            for bundle in proposal.bundles:
+                if not api.has_package(bundle.name):
+                    api.put_package(bundle.name, bundle.content)
             known = _failed_at(admin)
             _put(session, cluster, api, proposal)
 

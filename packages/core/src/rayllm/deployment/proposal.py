@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from rayllm.backends import Cluster, Node
 from rayllm.cluster.bundle import Bundle, build
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import misfits
 from rayllm.deployment.plan import Change, plan
 from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, model_app
 from rayllm.deployment.session import Session
+from rayllm.plugins import Plugins
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
 
@@ -18,7 +20,8 @@ from rayllm.serving.spec import GATEWAY_APP, app_name
 class Proposal:
     """The file against the cluster."""
 
-    bundle: Bundle
+    bundles: tuple[Bundle, ...]
+    """The code of all applications; each has core and its own plugins, so that a change of one restarts no other."""
     changes: list[Change]
     apps: dict[str, Json]
     """What Serve is to run, by model name."""
@@ -29,26 +32,27 @@ class Proposal:
 
 def propose(session: Session, cluster: Cluster | None) -> Proposal:
     """Compare the file with `cluster` (None: nothing is there yet)."""
-    bundle = build(_distributions(session))
+    code = _code(session)
+    bundles = tuple({bundle.name: bundle for bundle in code.values()}.values())
     if cluster is None or cluster.state != "ready":
-        apps = _apps(session, bundle, 0, {"applications": {}})
-        return Proposal(bundle, plan(apps, {}), apps, [], [])
+        apps = _apps(session, code, 0, {"applications": {}})
+        return Proposal(bundles, plan(apps, {}), apps, [], [])
     with ServeApi.of(cluster) as api:
         details, nodes = api.details(), api.nodes()
     port = (details.get("http_options") or {}).get("port", cluster.serve_port)
-    apps = _apps(session, bundle, port, details)
+    apps = _apps(session, code, port, details)
     changes = plan(apps, deployed_apps(details, session.name))
-    return Proposal(bundle, changes, apps, nodes, misfits(session.checked.config.models, nodes))
+    return Proposal(bundles, changes, apps, nodes, misfits(session.checked.config.models, nodes))
 
 
-def _apps(session: Session, bundle: Bundle, serve_port: int, details: Json) -> dict[str, Json]:
+def _apps(session: Session, code: dict[str, Bundle], serve_port: int, details: Json) -> dict[str, Json]:
     config = session.checked.config
     apps = {
-        name: model_app(config.name, name, model, bundle.uri, _attempt(details, config.name, name))
+        name: model_app(config.name, name, model, code[name].uri, _attempt(details, config.name, name))
         for name, model in config.models.items()
     }
     attempt = _attempt(details, config.name, GATEWAY_APP)
-    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, bundle.uri, attempt)}
+    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, code[GATEWAY_APP].uri, attempt)}
 
 
 def _attempt(details: Json, deployment: str, model: str) -> int:
@@ -67,11 +71,17 @@ def _is_stuck(app: Json) -> bool:
     return bool(app["status"] == "DEPLOY_FAILED" or (app["status"] == "UNHEALTHY" and not runs))
 
 
-def _distributions(session: Session) -> set[str]:
-    """The distributions of the plugins that the nodes need."""
-    plugins = session.plugins
-    models = session.checked.config.models.values()
-    schemes = {scheme for model in models if (scheme := model.source.partition(":")[0]) in plugins.sources}
-    infos = [plugins.origin_of("engine", model.engine) for model in models]
-    infos += [plugins.origin_of("source", scheme) for scheme in schemes]
-    return {info.distribution for info in infos if info.distribution}
+def _code(session: Session) -> dict[str, Bundle]:
+    """The code of each application, by model name."""
+    wanted = {name: _distributions(session.plugins, model) for name, model in session.checked.config.models.items()}
+    wanted[GATEWAY_APP] = frozenset()
+    built = {distributions: build(distributions) for distributions in set(wanted.values())}
+    return {name: built[distributions] for name, distributions in wanted.items()}
+
+
+def _distributions(plugins: Plugins, model: ModelConfig) -> frozenset[str]:
+    """The distributions of the plugins that a model's nodes need."""
+    infos = [plugins.origin_of("engine", model.engine)]
+    if (scheme := model.source.partition(":")[0]) in plugins.sources:
+        infos.append(plugins.origin_of("source", scheme))
+    return frozenset(info.distribution for info in infos if info.distribution)

@@ -11,7 +11,6 @@ import ray
 from ray import serve
 
 from rayllm.errors import RayllmError
-from rayllm.paths import home
 from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
 from rayllm.serving.directory.actor import directory
@@ -19,6 +18,7 @@ from rayllm.serving.directory.state import Snapshot
 from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.keys import internal_key, ray_token
+from rayllm.serving.run_dir import RunDir
 from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySpec
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,10 @@ class Gateway:
         self._snapshot: Snapshot | None = None
         self._problem: RayllmError | None = None
         self._network = where.network_id()
-        self._run_dir = home() / "run" / self.spec.deployment / self._id
-        self._run_dir.mkdir(parents=True, mode=0o700)
+        self._run_dir = RunDir(self.spec.deployment)
         self._directory = directory()
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
-        await self._admin.start(self._run_dir / "admin.sock")
+        await self._admin.start(self._run_dir.path / "admin.sock")
         log = where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         self._haproxy = HAProxy(log)
@@ -73,6 +72,7 @@ class Gateway:
             task.cancel()
         await asyncio.to_thread(self._haproxy.stop)
         await self._admin.stop()
+        self._run_dir.remove()
 
     def _view(self) -> GatewayView:
         return GatewayView(
@@ -88,7 +88,7 @@ class Gateway:
                 )
                 for model in self._models
             ),
-            run_dir=self._run_dir,
+            run_dir=self._run_dir.path,
         )
 
     def _upstreams(self, model: str) -> tuple[Upstream, ...]:

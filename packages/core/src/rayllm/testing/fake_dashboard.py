@@ -130,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
     server: FakeDashboard
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's signature

@@ -58,7 +58,9 @@ class Directory:
 
     async def snapshot(self, deployment: str) -> Snapshot:
         """Everything known of one deployment."""
-        self._state.expire()
+        if self._state.expire():
+            with self._notify():
+                pass
         return self._state.snapshot(deployment)
 
     async def acquire(self, deployment: str, holder: str, ttl_s: float) -> str:

@@ -25,11 +25,6 @@ class Membership:
         self._left = False
         self._renewal = asyncio.create_task(self._renew())
 
-    @property
-    def phase(self) -> str:
-        """What the replica is doing now."""
-        return self._report["phase"]
-
     def detail(self, detail: str) -> None:
         """Say how far the phase is; goes out with the next renewal."""
         self._report["detail"] = detail[:300]
@@ -61,15 +56,10 @@ class Membership:
             if not confirmed:
                 logger.warning("a gateway did not confirm in time that %s left", self._report["replica"])
 
-    def close(self) -> None:
-        """Stop renewing."""
-        self._renewal.cancel()
-
     async def _renew(self) -> None:
-        while True:
+        while not self._left:
+            await self._send()
             await asyncio.sleep(RENEW_S)
-            if not self._left:
-                await self._send()
 
     async def _send(self) -> None:
         try:

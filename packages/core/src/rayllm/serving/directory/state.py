@@ -72,7 +72,8 @@ class DirectoryState:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.epoch = secrets.token_hex(4)
-        self.version = 1
+        # Higher than any of a directory before this one, whose versions gateways still confirm.
+        self.version = time.time_ns() // 1_000_000
         self._clock = clock
         self._born = clock()
         self._replicas: dict[str, tuple[float, ReplicaReport]] = {}
@@ -80,9 +81,13 @@ class DirectoryState:
         self._failures: dict[tuple[str, str], Failure] = {}
         self._past: dict[tuple[str, str], Failure] = {}
         self._leases: dict[str, tuple[str, float]] = {}
+        self._left: dict[str, float] = {}
+        """Replicas that left, until when their reports count for nothing: Ray keeps no order among an actor's calls."""
 
     def report(self, report: ReplicaReport) -> None:
         """Take a replica's word for what it is doing, and renew its lease."""
+        if report["replica"] in self._left:
+            return
         before = self._replicas.get(report["replica"])
         self._replicas[report["replica"]] = (self._clock() + LEASE_S, report)
         if _route(before[1] if before else None) != _route(report):
@@ -99,6 +104,10 @@ class DirectoryState:
 
     def leave(self, replica: str) -> int:
         """Forget a replica; returns the version that gateways have to confirm."""
+        self._left[replica] = self._clock() + LEASE_S
+        return self._forget(replica)
+
+    def _forget(self, replica: str) -> int:
         gone = self._replicas.pop(replica, None)
         if gone and _route(gone[1]):
             self.version += 1
@@ -117,7 +126,8 @@ class DirectoryState:
         """Forget who was silent for too long; True if routing changed."""
         now, before = self._clock(), self.version
         for replica in [name for name, (until, _) in self._replicas.items() if until < now]:
-            self.leave(replica)
+            self._forget(replica)
+        self._left = {name: until for name, until in self._left.items() if until >= now}
         self._gateways = {name: seen for name, seen in self._gateways.items() if seen[0] >= now}
         self._past = {key: failure for key, failure in self._past.items() if failure["at"] > time.time() - PAST_S}
         return self.version != before

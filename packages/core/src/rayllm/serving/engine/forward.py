@@ -21,12 +21,10 @@ _DROP_REQUEST = _HOP | {"host", "accept-encoding", "content-length", INTERNAL_KE
 _DROP_ANSWER = _HOP | {"content-length", "date", "server"}
 
 
-async def forward(request: Request, client: EngineClient | None, key: str) -> Response:
+async def forward(request: Request, client: EngineClient, key: str) -> Response:
     """Pass a request on and stream the answer back; errors have OpenAI's shape."""
     if not hmac.compare_digest(request.headers.get(INTERNAL_KEY_HEADER, ""), key):
         return _error(HTTPStatus.FORBIDDEN, "this address is for RayLLM's gateway; use the gateway's", "forbidden")
-    if client is None:
-        return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the model's engine is being restarted", "engine_unavailable")
     path = request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/"
     query = f"?{request.url.query}" if request.url.query else ""
     headers = [(name, value) for name, value in request.headers.items() if name not in _DROP_REQUEST]

@@ -16,10 +16,13 @@ class HangWatch:
         self._since: float | None = None
 
     def stuck_for(self, load: Load, now: float) -> float:
-        """Seconds the engine has had running requests and generated nothing; 0 when idle or at work."""
-        if load.running == 0 or load.generated != self._generated:
+        """Seconds the engine has had requests and generated nothing; 0 when idle or at work.
+
+        Those that wait count: an engine that hangs before it takes them up runs none.
+        """
+        if load.ongoing == 0 or load.generated != self._generated:
             self._generated = load.generated
-            self._since = now if load.running else None
+            self._since = now if load.ongoing else None
             return 0.0
         if self._since is None:
             self._since = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rayllm.serving.engine.log_tail import error_of, tail
 from rayllm.serving.processes.supervised import Supervised
 
 POLL_S = 0.2
+_KILLED = "if nobody killed it, the node had no memory left: `dmesg` there tells; reserve some with resources.memory"
 FIRST_ANSWER_S = 300.0
 """Seconds for the first token: the first request may compile kernels."""
 _KEEP = frozenset(
@@ -91,6 +93,8 @@ class RunningEngine:
         status = self.process.poll()
         how = "" if status is None else f" (killed by signal {-status})" if status < 0 else f" (exit status {status})"
         cure = engine.explain("\n".join(lines)) if engine.explain else None
+        if status == -signal.SIGKILL:
+            return DeploymentError(f"the engine {what}{how}", cure=cure or _KILLED)
         return DeploymentError(f"the engine {what}{how}", cause=error_of(lines) or None, cure=cure)
 
     async def stop(self, grace_s: float | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import random
 import socket
 from dataclasses import dataclass
@@ -60,7 +59,6 @@ def _try_lock(path: Path) -> IO[str] | None:
     except BlockingIOError:
         lock.close()
         return None
-    os.set_inheritable(lock.fileno(), False)
     return lock
 
 

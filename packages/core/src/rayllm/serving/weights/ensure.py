@@ -111,7 +111,8 @@ def _convert(file: Path, folder: Path, python: str, report: FetchProgress, lock:
     )
     with process:
         for line in process.stdout or ():
-            last.append(line.rstrip())
+            if not line.startswith((" ", "Traceback")):  # a traceback's last line says enough
+                last.append(line.rstrip())
             if line.startswith(("reading", "writing")):
                 report(f"converting {file.name}: {line.strip()}")
     if process.returncode:
