@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from tests.unit.core.operator.conftest import FILE, TOKEN, MemoryBackend, Open, Shown
 
+from rayllm.cluster.bundle import Bundle, build
 from rayllm.cluster.connection import UnreachableError
-from rayllm.deployment import apply, watch
+from rayllm.deployment import apply, proposal, watch
 from rayllm.deployment.apply import up
 from rayllm.deployment.watch import ModelsFailedError
 from rayllm.errors import ClusterError, DeploymentError
@@ -23,9 +24,16 @@ OURS = {"demo--small", "demo--large", "demo--rayllm"}
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    """The code package, built once."""
+    return build([])
+
+
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch, dashboard: FakeDashboard) -> None:
+def _at_once(monkeypatch: pytest.MonkeyPatch, dashboard: FakeDashboard, bundle: Bundle) -> None:
     """Polls without a pause, on one node."""
+    monkeypatch.setattr(proposal, "build", lambda _: bundle)
     monkeypatch.setattr(watch, "POLL_S", 0)
     monkeypatch.setattr(apply, "GONE_S", 0.1)
     dashboard.nodes = [NODE]
