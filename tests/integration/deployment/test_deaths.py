@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from tests.conftest import command_of, marked, until
 
@@ -63,10 +65,17 @@ def test_haproxy(deployment: Deployment) -> None:
 
 
 def test_the_gateway(deployment: Deployment) -> None:
-    """Serve starts another, which finds the replicas in the directory."""
-    engine = deployment.engine_pid("one")
+    """Serve starts another, which finds the replicas in the directory, and never says that there is no such model."""
+    engine, seen = deployment.engine_pid("one"), set[int]()
+
+    def answers() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            seen.add(deployment.post("one").status_code)
+        return f"pid {engine}" in deployment.try_answer("one")
+
     kill(the_process(deployment, "ServeReplica:it--rayllm:"))
-    until("the same engine answers", lambda: f"pid {engine}" in deployment.try_answer("one"), BACK_S)
+    until("the same engine answers", answers, BACK_S)
+    assert 404 not in seen
     deployment.wait_until_ready()
 
 

@@ -105,7 +105,11 @@ def test_what_a_killed_conversion_left_is_not_taken(engine: Engine, model: Path)
     [
         ("echo 'ImportError: No module named gguf'; exit 1", "No module named gguf", "gguf and accelerate"),
         ("echo 'OSError: No space left on device'; exit 1", "No space left", "RAYLLM_HOME"),
-        ("echo 'ValueError: GGUF model with architecture foo is not supported yet.'; exit 1", "foo", "Hugging Face"),
+        (
+            "printf 'Traceback (most recent):\\n  File x\\nValueError: architecture foo is not supported\\n'; exit 1",
+            "reading the weights\nValueError: architecture foo is not supported",
+            "Hugging Face",
+        ),
         ("kill -9 $$", "reading the weights", "memory"),
     ],
 )
