@@ -96,6 +96,7 @@ def test_a_port_that_another_deployment_has(deployment: Deployment, tmp_path: Pa
     second.write(text.replace("name: it", "name: second"))
     said = second("up", "--yes", status=1)
     assert f"port {deployment.port} on 127.0.0.1 is in use by the deployment it" in said
+    assert "`rayllm down` with `name: it`, or set gateway.port" in said  # it may be this very file, renamed
     assert "second is not running" in second("status", status=1)
     assert deployment.answer("one")
 

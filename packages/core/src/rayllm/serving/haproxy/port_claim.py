@@ -50,7 +50,9 @@ class PortClaim:
             shared = _try_lock(lock, fcntl.LOCK_SH)
             lock.seek(0)
             if (other := lock.read()) != deployment or not shared:
-                raise _in_use(host, port, f"by the deployment {other}" if shared and other else "by another replica")
+                if shared and other:
+                    raise _in_use(host, port, f"by the deployment {other}", f"`rayllm down` with `name: {other}`")
+                raise _in_use(host, port, "by another replica")
             stack.pop_all()
         return cls(lock)
 
@@ -114,10 +116,10 @@ def _bind_error(host: str, port: int) -> OSError | None:
     return None
 
 
-def _in_use(host: str, port: int, by: str | None) -> ClusterError:
+def _in_use(host: str, port: int, by: str | None, stop: str = "stop what listens there") -> ClusterError:
     return ClusterError(
         f"port {port} on {host} is in use" + (f" {by}" if by else ""),
-        cure="stop what listens there, or set gateway.port to another port",
+        cure=f"{stop}, or set gateway.port to another port",
     )
 
 
