@@ -184,4 +184,7 @@ def test_whose_log_is_shown() -> None:
     both = status("starting", replica("ready", 1, name="r1"), replica("starting", 2, name="r2"), failure=FAILURE)
     assert log_of(both) == ("n1", "rayllm/demo--m.r2.log")
     assert log_of(status("failed", failure=FAILURE)) == ("n1", "rayllm/demo--m.r0.log")
+    preparing = status("starting", replica("ready", 1, name="r1"), replica("weights", 2, name="r2"))
+    assert log_of(preparing) == ("n1", "rayllm/demo--m.r1.log")
+    assert log_of(status("starting", replica("environment"))) is None
     assert log_of(status("starting")) is None

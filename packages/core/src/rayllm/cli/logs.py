@@ -41,7 +41,7 @@ def logs(
         admin.close()
         place = log_of(status.models[model]) if model in status.models else None
         if place is None:
-            raise ClusterError(f"no replica of {model} has started yet", cure="see what it waits for: rayllm status")
+            raise ClusterError(f"no engine of {model} has started yet", cure="see what it waits for: rayllm status")
         text = api.follow_log(*place, lines=lines) if follow else [api.log(*place, lines=lines)]
         for part in text:
             output.stdout.write(part)

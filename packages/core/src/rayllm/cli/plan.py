@@ -27,10 +27,11 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
         return
     if not has_changes(proposal.changes):
         output.say(f"No changes. {session.name} is what {file} says.")
-        return
-    output.say(f"{session.name} on {session.checked.backend.name}")
-    for line, style in plan_lines(proposal.changes):
-        output.say(line, style)
+    else:
+        output.say(f"{session.name} on {session.checked.backend.name}")
+        for line, style in plan_lines(proposal.changes):
+            output.say(line, style)
     for line in proposal.misfits:
         output.say(f"  ✘ {line}", "bad")
-    output.say("Apply with: rayllm up")
+    if has_changes(proposal.changes):
+        output.say("Apply with: rayllm up")

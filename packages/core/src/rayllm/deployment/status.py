@@ -73,6 +73,7 @@ _STATES = {
     "UNHEALTHY": "unhealthy",
 }
 """By Serve's status of an application; any other is `starting`."""
+_PREPARES = frozenset({"environment", "weights"})
 
 
 def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:
@@ -149,9 +150,12 @@ def _words(report: Json, serve: Json) -> str:
 
 
 def log_of(status: ModelStatus) -> tuple[str, str] | None:
-    """Node and file of the newest log of a model: a live replica's, else that of the last failure."""
-    if status.replicas:
-        newest = max(status.replicas, key=lambda replica: replica.since)
+    """Node and file of the newest log of a model: a live replica's, else that of the last failure.
+
+    A replica that still prepares has none: its engine did not start.
+    """
+    if started := [replica for replica in status.replicas if replica.phase not in _PREPARES]:
+        newest = max(started, key=lambda replica: replica.since)
         return newest.node, newest.log
     if status.failure:
         return status.failure["node"], status.failure["log"]
