@@ -57,13 +57,18 @@ class AdminApi:
         return web.json_response(await self._directory.snapshot.remote(self._deployment))
 
     async def _acquire(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        ttl_s = min(float(body["ttl_s"]), LEASE_MAX_S)
-        holder = await self._directory.acquire.remote(self._deployment, str(body["holder"]), ttl_s)
-        return web.json_response({"holder": holder}, status=200 if holder == body["holder"] else 409)
+        try:
+            body = await request.json()
+            asker, ttl_s = str(body["holder"]), float(body["ttl_s"])
+        except (ValueError, KeyError, TypeError):
+            return _error(400, 'a lease is asked for with {"holder": "who", "ttl_s": 30}')
+        holder = await self._directory.acquire.remote(self._deployment, asker, max(0.0, min(ttl_s, LEASE_MAX_S)))
+        return web.json_response({"holder": holder}, status=200 if holder == asker else 409)
 
     async def _release(self, request: web.Request) -> web.Response:
-        await self._directory.release.remote(self._deployment, request.query["holder"])
+        if not (holder := request.query.get("holder")):
+            return _error(400, "a lease is given back with ?holder=who")
+        await self._directory.release.remote(self._deployment, holder)
         return web.json_response({})
 
 

@@ -64,7 +64,8 @@ class Membership:
     async def _send(self) -> None:
         try:
             await self._directory.report.remote(self._report)
-        except ray.exceptions.RayActorError as gone:
-            # It is being restarted (max_restarts=-1) or its node died: the next renewal finds the new one.
+        except ray.exceptions.RayError as gone:
+            # It is being restarted (max_restarts=-1) or its node died: the next renewal finds the new one. Whatever it
+            # is, a renewal that ended would take a replica that serves out of the gateways.
             logger.warning("the directory did not answer: %s", gone)
             self._directory = directory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,9 @@ import aiohttp
 
 from rayllm.engines import Command, Gauges
 from rayllm.serving.engine.load import Load, parse_load
+
+FAULTS = (aiohttp.ClientError, asyncio.TimeoutError)
+"""What a request to an engine may raise. Python 3.10 knows two TimeoutErrors, and aiohttp raises asyncio's."""
 
 
 class EngineClient:
@@ -32,14 +36,22 @@ class EngineClient:
         try:
             async with self._get(self._command.ready, timeout_s=5) as answer:
                 return bool(answer.status == HTTPStatus.OK)
-        except (aiohttp.ClientError, TimeoutError):
+        except FAULTS:
             return False
 
     async def served_models(self) -> list[str]:
-        """The names that the engine lists under /v1/models."""
+        """The names that the engine lists under /v1/models.
+
+        Raises:
+            aiohttp.ClientError: nobody answers, or not as an OpenAI-compatible server does.
+            asyncio.TimeoutError: no answer within 10 seconds.
+        """
         async with self._get("/v1/models", timeout_s=10) as answer:
             answer.raise_for_status()
-            return [entry["id"] for entry in (await answer.json())["data"]]
+            try:
+                return [str(entry["id"]) for entry in (await answer.json())["data"]]
+            except (ValueError, KeyError, TypeError) as problem:
+                raise aiohttp.ClientPayloadError("/v1/models does not list models") from problem
 
     async def try_one_token(self, model: str, timeout_s: float) -> None:
         """Make the engine compute one token.
@@ -48,7 +60,7 @@ class EngineClient:
 
         Raises:
             aiohttp.ClientError: the engine failed or is not there.
-            TimeoutError: no answer within `timeout_s` seconds.
+            asyncio.TimeoutError: no answer within `timeout_s` seconds.
         """
         body = {"model": model, "prompt": "Hi", "max_tokens": 1, "temperature": 0}
         limit = aiohttp.ClientTimeout(total=timeout_s)
@@ -65,7 +77,7 @@ class EngineClient:
             async with self._get(self._command.metrics, timeout_s=5) as answer:
                 answer.raise_for_status()
                 text = await answer.text()
-        except (aiohttp.ClientError, TimeoutError):
+        except FAULTS:
             return None
         return parse_load(text, self._gauges)
 

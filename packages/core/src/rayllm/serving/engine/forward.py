@@ -23,7 +23,8 @@ _DROP_ANSWER = _HOP | {"content-length", "date", "server"}
 
 async def forward(request: Request, client: EngineClient, key: str) -> Response:
     """Pass a request on and stream the answer back; errors have OpenAI's shape."""
-    if not hmac.compare_digest(request.headers.get(INTERNAL_KEY_HEADER, ""), key):
+    shown = request.headers.get(INTERNAL_KEY_HEADER, "")
+    if not hmac.compare_digest(shown.encode(), key.encode()):
         return _error(HTTPStatus.FORBIDDEN, "this address is for RayLLM's gateway; use the gateway's", "forbidden")
     path = request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/"
     query = f"?{request.url.query}" if request.url.query else ""
@@ -31,7 +32,11 @@ async def forward(request: Request, client: EngineClient, key: str) -> Response:
     headers.append(("accept-encoding", "identity"))  # what arrives is passed on as it is
     try:
         answer = await client.session.request(
-            request.method, f"{client.base_url}{path}{query}", headers=headers, data=await request.body()
+            request.method,
+            f"{client.base_url}{path}{query}",
+            headers=headers,
+            data=await request.body(),
+            allow_redirects=False,
         )
     except aiohttp.ClientError:
         return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the model's engine does not answer", "engine_unavailable")

@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
 from rayllm.engines import AnyEngine, Command
 from rayllm.errors import DeploymentError
-from rayllm.serving.engine.client import EngineClient
+from rayllm.serving.engine.client import FAULTS, EngineClient
 from rayllm.serving.engine.log_tail import error_of, tail
 from rayllm.serving.processes.supervised import Supervised
 
@@ -84,7 +82,7 @@ class RunningEngine:
                     cure="another program took the port between two looks; run `rayllm up` again",
                 )
             await self.client.try_one_token(model, FIRST_ANSWER_S)
-        except (aiohttp.ClientError, TimeoutError) as problem:
+        except FAULTS as problem:
             raise self.failure(engine, f"did not answer its first prompt ({problem!r})") from problem
 
     def failure(self, engine: AnyEngine, what: str) -> DeploymentError:

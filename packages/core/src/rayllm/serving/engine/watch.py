@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import aiohttp
-
 from rayllm.engines import AnyEngine
 from rayllm.errors import DeploymentError
+from rayllm.serving.engine.client import FAULTS
 from rayllm.serving.engine.health import HANG_S, HangWatch
 from rayllm.serving.engine.load import Load
 from rayllm.serving.engine.running import RunningEngine
@@ -66,7 +65,7 @@ class EngineWatch:
     async def _probe(self) -> DeploymentError | None:
         try:
             await self._running.client.try_one_token(self._model, HANG_S)
-        except (aiohttp.ClientError, TimeoutError) as problem:
+        except FAULTS as problem:
             if self._running.process.poll() is None:
                 return DeploymentError(f"the engine did not generate a token when idle: {problem!r}")
         return None
