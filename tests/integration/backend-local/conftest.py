@@ -66,9 +66,9 @@ class Local:
         assert state
         return state
 
-    def progress(self, *words: str, **_: bool) -> None:
+    def progress(self, step: str, detail: str, *, done: bool = False) -> None:  # noqa: ARG002
         """Keep what a person would see."""
-        self.said.append(words[1])
+        self.said.append(detail)
 
     def ensure(self) -> Cluster:
         """Start it or take it."""

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPMessage, HTTPResponse
+from email.message import Message
+from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Seen:
     """One request, as an engine got it."""
 
     path: str
-    headers: HTTPMessage
+    headers: Message[str, str]
     body: bytes
 
 

@@ -17,9 +17,10 @@ CHAT = "/v1/chat/completions"
 def error_of(answer: tuple[int, Any], status: int) -> dict[str, Any]:
     """The error of an answer, checked for OpenAI's shape."""
     assert answer[0] == status
-    assert set(answer[1]["error"]) == {"message", "type", "param", "code"}
-    assert answer[1]["error"]["type"] == ("server_error" if status >= 500 else "invalid_request_error")
-    return answer[1]["error"]
+    error: dict[str, Any] = answer[1]["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    return error
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def test_the_admin_api_is_absent(served: Any) -> None:
 
 def test_the_admin_api_gets_what_is_its(served: Any) -> None:
     """Any method and body under /rayllm/ reaches its socket, the path kept, the internal key not."""
-    seen = []
+    seen: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as api:
         api.settimeout(10)
         api.bind(str(served[0].run_dir / "admin.sock"))

@@ -54,9 +54,13 @@ def test_more_replicas_need_no_restart(deployment: Deployment) -> None:
     assert "no restart" in deployment.rayllm("plan")
     deployment.rayllm("up")
     assert deployment.rayllm.json("status")["models"]["one"]["running"] == 2
-    pids = set()
-    until("both replicas answer", lambda: pids.add(deployment.engine_pid("one")) or len(pids) == 2, 20)
-    assert one in pids
+    pids = {one}
+
+    def both() -> bool:
+        pids.add(deployment.engine_pid("one"))
+        return len(pids) == 2
+
+    until("the new replica answers beside the old one", both, 20)
     del deployment.models["one"]["replicas"]
     deployment.up()
 
