@@ -146,6 +146,26 @@ def wheels(session: nox.Session) -> None:
     states = {row["name"]: row["state"] for row in listed}
     if states != {package.name: "loaded" for package in PACKAGES}:
         session.error(f"not every wheel's plugin works: {listed}")
+    pip_install(session, python, str(FAKE_ENGINE))
+    serve_from_elsewhere(session, rayllm, place)
+
+
+def serve_from_elsewhere(session: nox.Session, rayllm: str, place: Path) -> None:
+    """Serve a fake engine with what was installed from wheels, in a folder that knows nothing of the sources."""
+    folder = place / "else where"
+    folder.mkdir(exist_ok=True)
+    (folder / "rayllm.yaml").write_text(
+        "name: wheels\nmodels: {m: {engine: fake, source: /, resources: {cpus: 0.5}}}\ngateway: {port: 18642}\n"
+    )
+    env = {"RAYLLM_HOME": str(folder / "home")}
+    with session.chdir(folder):
+        try:
+            session.run(rayllm, "up", env=env, external=True)
+            said = session.run(rayllm, "plan", env=env, external=True, silent=True) or ""
+        finally:
+            session.run(rayllm, "down", "--yes", env=env, external=True)
+    if "No changes" not in said:
+        session.error(f"after `up` there is still something to do: {said}")
 
 
 def bare_environment(session: nox.Session, place: Path) -> str:

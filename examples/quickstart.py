@@ -4,6 +4,7 @@ Run it with: nox -s demo
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,8 +12,14 @@ from pathlib import Path
 
 from openai import OpenAI
 
-FILE = Path(__file__).with_name("quickstart.yaml")
 QUESTION = "What is the capital of France?"
+
+
+def example() -> Path:
+    """The file to serve: on a GPU where the driver shows one."""
+    smi = shutil.which("nvidia-smi")
+    has_gpu = smi and "GPU 0" in subprocess.run([smi, "-L"], check=False, capture_output=True, text=True).stdout
+    return Path(__file__).with_name("quickstart-gpu.yaml" if has_gpu else "quickstart.yaml")
 
 
 def rayllm(*arguments: str) -> None:
@@ -45,7 +52,7 @@ def ask(client: OpenAI) -> str:
 
 def main() -> None:
     """Up, ask, down."""
-    file = os.path.relpath(FILE)
+    file = os.path.relpath(example())
     started = time.perf_counter()
     try:
         rayllm("up", "-f", file, "--yes")
