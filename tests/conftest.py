@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def marked(home: Path) -> list[int]:
     return found
 
 
+def default_interrupt() -> None:
+    """Let SIGINT end a child also where the tests run in a shell's background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command_of(pid: int) -> str:
     """A process's command line; empty if it is gone."""
     try:
@@ -85,6 +91,7 @@ class Rayllm:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=default_interrupt,  # noqa: PLW1509
         )
 
     def __call__(self, *arguments: str, status: int = 0, seconds: float = 120) -> str:

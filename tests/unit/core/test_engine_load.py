@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rayllm import Gauges
+from rayllm import Device, Gauges
 from rayllm.serving.autoscaling import follow_engine_load
-from rayllm.serving.engine.health import HangWatch
+from rayllm.serving.engine.health import HangWatch, hang_s
 from rayllm.serving.engine.load import Load, parse_load
 from rayllm.serving.engine.log_tail import error_of, tail
 
@@ -61,6 +61,16 @@ def test_an_idle_engine_is_not_stuck() -> None:
     """Time counts from its first request."""
     idle, busy = Load(0, 0, 5), Load(1, 0, 5)
     assert looks((0, idle), (500, idle), (501, busy), (511, busy), (512, idle), (600, busy)) == [0, 0, 0, 10, 0, 0]
+
+
+def test_an_engine_that_never_generates_is_not_stuck() -> None:
+    """One that serves embeddings may be busy for hours."""
+    assert looks((0, Load(2, 1, 0)), (500, Load(2, 1, 0))) == [0, 0]
+
+
+def test_a_cpu_may_read_a_prompt_for_minutes() -> None:
+    """Before its first token."""
+    assert hang_s(Device(kind="cpu")) > hang_s(Device(kind="cuda")) == 60
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from rayllm.serving import where
 from rayllm.serving.directory.membership import Membership
 from rayllm.serving.directory.state import ReplicaReport
 from rayllm.serving.engine.forward import forward
+from rayllm.serving.engine.health import hang_s
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
 from rayllm.serving.keys import internal_key
@@ -51,7 +52,7 @@ class EngineReplica:
             await self._member.fail(problem)
             await self._stop_engine()
             raise
-        self._watch = EngineWatch(self._running, self._engine, self.spec.model)
+        self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang_s(self._device))
         self._watching = asyncio.create_task(self._end_when_broken())
 
     async def __call__(self, request: Request) -> Response:
@@ -97,9 +98,11 @@ class EngineReplica:
             broken = "; ".join(f"{info.name}: {info.cause}" for info in plugins.infos if info.state == "broken")
             raise DeploymentError(f"no engine {self.spec.engine!r} on this node", cause=broken or None)
         self._engine = engine
-        device = detect(self.spec.gpus)
+        self._device = detect(self.spec.gpus)
         await self._member.enter("environment")
-        python = await asyncio.to_thread(ensure_environment, engine, self.spec.environment, device, self._member.detail)
+        python = await asyncio.to_thread(
+            ensure_environment, engine, self.spec.environment, self._device, self._member.detail
+        )
         await self._member.enter("weights")
         folder = await asyncio.to_thread(ensure_weights, self.spec.source, plugins, python, self._member.detail)
         self._port = await asyncio.to_thread(hold_port, HOST)
@@ -111,7 +114,7 @@ class EngineReplica:
                 options=engine.options.model_validate_json(json.dumps(self.spec.options)),
                 host=HOST,
                 port=self._port.number,
-                device=device,
+                device=self._device,
                 gpus=self.spec.gpus,
                 cpus=max(1, int(self.spec.cpus)),
                 memory=self.spec.memory,
@@ -131,10 +134,15 @@ class EngineReplica:
 
     async def _end_when_broken(self) -> None:
         """Say why and end this process: a replica that is gone Serve replaces at once, one that is ill after 6 s."""
-        problem = await self._watch.until_broken()
-        logger.error("%s", problem)
-        await self._member.fail(problem)
-        await self._stop_engine()
+        try:
+            problem = await self._watch.until_broken()
+            logger.error("%s", problem)
+            await self._member.fail(problem)
+            await self._stop_engine()
+        except asyncio.CancelledError:
+            raise  # the replica is stopped in good order
+        except Exception:
+            logger.exception("the watch over the engine failed")
         os._exit(1)
 
     async def _stop_engine(self, grace_s: float | None = None) -> None:

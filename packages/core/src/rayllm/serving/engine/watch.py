@@ -8,7 +8,7 @@ import time
 from rayllm.engines import AnyEngine
 from rayllm.errors import DeploymentError
 from rayllm.serving.engine.client import FAULTS
-from rayllm.serving.engine.health import HANG_S, HangWatch
+from rayllm.serving.engine.health import HangWatch
 from rayllm.serving.engine.load import Load
 from rayllm.serving.engine.running import RunningEngine
 
@@ -21,7 +21,8 @@ DRAIN_POLL_S = 0.2
 class EngineWatch:
     """One engine that answered its first prompt."""
 
-    def __init__(self, running: RunningEngine, engine: AnyEngine, model: str) -> None:
+    def __init__(self, running: RunningEngine, engine: AnyEngine, model: str, hang_s: float) -> None:
+        self._hang_s = hang_s
         self._running = running
         self._engine = engine
         self._model = model
@@ -39,11 +40,11 @@ class EngineWatch:
                 continue
             now, load = time.monotonic(), await self._running.client.load()
             if load is None:
-                if now - heard > HANG_S:
+                if now - heard > self._hang_s:
                     return DeploymentError(f"the engine's metrics have not answered for {now - heard:.0f} s")
                 continue
             self.load, heard = load, now
-            if (stuck := hang.stuck_for(load, now)) > HANG_S:
+            if (stuck := hang.stuck_for(load, now)) > self._hang_s:
                 return DeploymentError(f"the engine has work and made no token for {stuck:.0f} s")
             if load.ongoing:
                 probed = now
@@ -64,7 +65,7 @@ class EngineWatch:
 
     async def _probe(self) -> DeploymentError | None:
         try:
-            await self._running.client.try_one_token(self._model, HANG_S)
+            await self._running.client.try_one_token(self._model, self._hang_s)
         except FAULTS as problem:
             if self._running.process.poll() is None:
                 return DeploymentError(f"the engine did not generate a token when idle: {problem!r}")
