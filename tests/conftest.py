@@ -52,9 +52,10 @@ def marked(home: Path) -> list[int]:
     return found
 
 
-def default_interrupt() -> None:
-    """Let SIGINT end a child also where the tests run in a shell's background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def default_signals() -> None:
+    """Let a child be interrupted also where the tests are run by something that ignores these signals, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def command_of(pid: int) -> str:
@@ -91,7 +92,7 @@ class Rayllm:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=default_interrupt,  # noqa: PLW1509
+            preexec_fn=default_signals,  # noqa: PLW1509
         )
 
     def __call__(self, *arguments: str, status: int = 0, seconds: float = 120) -> str:
