@@ -53,7 +53,7 @@ def marked(home: Path) -> list[int]:
 
 
 def default_signals() -> None:
-    """Let a child be interrupted also where the tests are run by something that ignores these signals, as nohup does."""
+    """Let a child be interrupted also where what runs the tests ignores these signals, as nohup does."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
