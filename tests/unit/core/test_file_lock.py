@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rayllm.serving.prepare.file_lock import locked
+from rayllm.serving.processes.file_lock import locked
 
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
-from rayllm.serving.prepare.file_lock import locked
+from rayllm.serving.processes.file_lock import locked
 with locked(Path(sys.argv[1]), print, "nobody") as handle:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=0, stdout=subprocess.DEVNULL, pass_fds=[handle])
     print(child.pid, flush=True)

@@ -14,7 +14,7 @@ from typing import Literal
 from rayllm import Cluster, ClusterBackend, ClusterError, ClusterSpec, Progress
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.prepare.clean_environ import clean_environ
-from rayllm.serving.prepare.file_lock import locked
+from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.processes.supervised import OWNER
 from rayllm_backend_local import dashboard, leftovers, processes
 from rayllm_backend_local.options import LocalOptions

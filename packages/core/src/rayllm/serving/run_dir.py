@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import uuid
 from pathlib import Path
-from typing import IO
 
 from rayllm.paths import home
+from rayllm.serving.processes.file_lock import open_locked
+
+_LOCK = "lock"
 
 
 class RunDir:
@@ -24,7 +25,7 @@ class RunDir:
             _remove_abandoned(folder)
         self.path = parent / uuid.uuid4().hex[:8]
         self.path.mkdir(mode=0o700)
-        self._lock = _hold(self.path)
+        self._lock = open_locked(self.path / _LOCK)
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -33,20 +34,9 @@ class RunDir:
             self._lock.close()
 
 
-def _hold(folder: Path) -> IO[str] | None:
-    """The folder's lock; None if another process has it."""
-    lock = (folder / "lock").open("w", encoding="ascii")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
-
-
 def _remove_abandoned(folder: Path) -> None:
     try:
-        lock = _hold(folder)
+        lock = open_locked(folder / _LOCK)
     except OSError:
         return  # somebody else has just removed it
     if lock:

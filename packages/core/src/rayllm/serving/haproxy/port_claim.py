@@ -14,6 +14,7 @@ from typing import IO
 
 from rayllm.errors import ClusterError
 from rayllm.paths import home
+from rayllm.serving.processes.file_lock import take
 
 _PATIENCE_S = 3.0
 """How long a predecessor that was killed may take to let the port go."""
@@ -41,13 +42,13 @@ class PortClaim:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as stack:
             lock = stack.enter_context((folder / str(port)).open("a+", encoding="utf-8"))
-            if _try_lock(lock, fcntl.LOCK_EX):
+            if take(lock):
                 _wait_until_free(host, port)
                 lock.truncate(0)
                 lock.write(deployment)
                 lock.flush()
             # Going from an exclusive to a shared lock is two steps: the name is read again behind them.
-            shared = _try_lock(lock, fcntl.LOCK_SH)
+            shared = take(lock, fcntl.LOCK_SH)
             lock.seek(0)
             if (other := lock.read()) != deployment or not shared:
                 if shared and other:
@@ -79,14 +80,6 @@ def listens(pid: int, port: int) -> bool:
                 if os.readlink(descriptor) in sockets:  # noqa: PTH115  not a path
                     return True
     return False
-
-
-def _try_lock(lock: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _wait_until_free(host: str, port: int) -> None:

@@ -18,8 +18,8 @@ from rayllm.engines import AnyEngine, Device, Environment
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare import interpreters, uv
-from rayllm.serving.prepare.file_lock import locked
 from rayllm.serving.prepare.torch_builds import cpu_torch_flags
+from rayllm.serving.processes.file_lock import locked
 from rayllm.sources import FetchProgress
 
 MARKER = "rayllm-environment.json"

@@ -13,9 +13,9 @@ from pathlib import Path
 from rayllm.errors import RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare.clean_environ import clean_environ
-from rayllm.serving.prepare.file_lock import locked
 from rayllm.serving.prepare.pip_settings import UvSettings
 from rayllm.serving.prepare.uv_errors import cure_for
+from rayllm.serving.processes.file_lock import locked
 from rayllm.sources import FetchProgress
 
 _KEPT_LINES = 40

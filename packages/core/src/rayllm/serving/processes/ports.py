@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import random
 import socket
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import IO
 
 from rayllm.errors import ClusterError
 from rayllm.paths import home
+from rayllm.serving.processes.file_lock import open_locked
 
 FIRST, LAST = 20000, 29999
 """Above Ray's workers (10002 to 19999), below Serve's own ports (30000) and Linux' ephemeral range (32768)."""
@@ -42,7 +42,7 @@ def hold_port(host: str = "127.0.0.1") -> HeldPort:
     numbers = [n for n in range(FIRST, LAST + 1) if not low <= n <= high]
     start = random.randrange(len(numbers)) if numbers else 0  # noqa: S311  spreads replicas, guards nothing
     for number in numbers[start:] + numbers[:start]:
-        if lock := _try_lock(folder / str(number)):
+        if lock := open_locked(folder / str(number)):
             if _is_free(host, number):
                 return HeldPort(number, lock)
             lock.close()
@@ -50,16 +50,6 @@ def hold_port(host: str = "127.0.0.1") -> HeldPort:
         f"no free port from {FIRST} to {LAST} on {host} of {socket.gethostname()}",
         cure="stop what holds them, or narrow net.ipv4.ip_local_port_range if it covers them",
     )
-
-
-def _try_lock(path: Path) -> IO[str] | None:
-    lock = path.open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
 
 
 def _is_free(host: str, number: int) -> bool:

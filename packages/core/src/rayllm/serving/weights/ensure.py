@@ -14,8 +14,8 @@ from typing import Protocol
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare.clean_environ import clean_environ
-from rayllm.serving.prepare.file_lock import locked
 from rayllm.serving.prepare.interpreters import version_of
+from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.weights import gguf_header
 from rayllm.serving.weights.digests import sha256_of
 from rayllm.sources import FetchProgress, ModelSource

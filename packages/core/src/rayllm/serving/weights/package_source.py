@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rayllm.errors import InputError, RayllmError
-from rayllm.serving.prepare.file_lock import locked
 from rayllm.serving.prepare.uv import Uv
+from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.weights.digests import sha256_of
 from rayllm.sources import FetchProgress
 

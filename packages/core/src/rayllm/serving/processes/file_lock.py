@@ -1,4 +1,4 @@
-"""A lock between the processes of a node that lasts as long as any of them works under it."""
+"""Locks between the processes of a node: gone with the last process that holds them, however it ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rayllm.sources import FetchProgress
 
@@ -30,7 +31,7 @@ def locked(path: Path, report: FetchProgress, waiting_for: str) -> Iterator[int]
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         told = False
-        while not _take(handle):
+        while not take(handle):
             if not told:
                 report(f"waiting for {waiting_for}")
                 told = True
@@ -41,10 +42,19 @@ def locked(path: Path, report: FetchProgress, waiting_for: str) -> Iterator[int]
         os.close(handle)
 
 
-def _take(handle: int) -> bool:
-    """Try to lock without waiting."""
+def open_locked(path: Path) -> IO[str] | None:
+    """The lock file `path`, held until it is closed; None if another process holds it."""
+    lock = path.open("a", encoding="ascii")
+    if take(lock):
+        return lock
+    lock.close()
+    return None
+
+
+def take(handle: int | IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    """Try to lock an open file without waiting; `kind` as for flock."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
