@@ -96,7 +96,15 @@ def test_the_directory(deployment: Deployment) -> None:
 @pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server"])
 def test_ray_itself(deployment: Deployment, part: str) -> None:
     """The cluster comes back by itself, with everything that was served."""
-    kill(the_process(deployment, part))
+    before = the_process(deployment, part)
+    kill(before)
+
+    def again() -> bool:
+        lines = [command_of(pid) for pid in marked(deployment.rayllm.home) if pid != before]
+        return any(part in line for line in lines)
+
+    # Engines answer on for a moment: what is asked before Ray is started again tells nothing.
+    until(f"another {part} runs", again, 120)
     deployment.wait_for("one", 120)
     deployment.wait_for("two", 120)
     deployment.wait_until_ready()

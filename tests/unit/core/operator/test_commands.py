@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from tests.unit.core.operator.conftest import TOKEN, Open
+from tests.unit.core.operator.conftest import TOKEN, MemoryBackend, Open
 
+from rayllm.backends import Cluster
 from rayllm.cli.down import down
 from rayllm.cli.logs import logs
 from rayllm.cli.output import Output
@@ -143,6 +145,15 @@ def test_plan(dashboard: FakeDashboard, screen: Screen) -> None:
         ["keep", "keep"],
         [too_large],
     )
+
+
+def test_plan_while_the_cluster_starts(session: Session, cluster: Cluster, screen: Screen) -> None:
+    """It can't know what is served, and says so."""
+    assert isinstance(session.backend, MemoryBackend)
+    session.backend.cluster = replace(cluster, state="starting", reason="the head died 3 s ago")
+    plan(HERE)
+    assert "  + small " in screen()
+    assert screen.notes == "the cluster is starting: the head died 3 s ago; what it serves can't be told now\n"
 
 
 def test_status(dashboard: FakeDashboard, screen: Screen) -> None:

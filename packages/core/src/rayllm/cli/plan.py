@@ -20,7 +20,10 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
 
     output = Output()
     session = open_session(file, output)
-    proposal = propose(session, session.find())
+    cluster = session.find()
+    if cluster and cluster.state != "ready":
+        output.note(f"the cluster is {cluster.state}: {cluster.reason}; what it serves can't be told now", "warning")
+    proposal = propose(session, cluster)
     if json:
         changes = [change.to_json() for change in proposal.changes]
         output.print_json({"name": session.name, "changes": changes, "misfits": proposal.misfits})
