@@ -31,6 +31,18 @@ def kill(pid: int) -> None:
     until(f"process {pid} is gone", lambda: not command_of(pid), 10)
 
 
+def kill_and_see_another(deployment: Deployment, word: str) -> None:
+    """Kill a process, and wait for the one that takes its place: what still answers before that tells nothing."""
+    before = the_process(deployment, word)
+    kill(before)
+
+    def again() -> bool:
+        others = [command_of(pid) for pid in marked(deployment.rayllm.home) if pid != before]
+        return any(word in line for line in others)
+
+    until(f"another {word} runs", again, 120)
+
+
 def test_the_engine(deployment: Deployment) -> None:
     """The dead engine's replica is replaced; the other model does not notice."""
     before, other = deployment.engine_pid("one"), deployment.answer("two")
@@ -73,7 +85,7 @@ def test_the_gateway(deployment: Deployment) -> None:
             seen.add(deployment.post("one").status_code)
         return f"pid {engine}" in deployment.try_answer("one")
 
-    kill(the_process(deployment, "ServeReplica:it--rayllm:"))
+    kill_and_see_another(deployment, "ServeReplica:it--rayllm:")
     until("the same engine answers", answers, BACK_S)
     assert 404 not in seen
     deployment.wait_until_ready()
@@ -96,15 +108,7 @@ def test_the_directory(deployment: Deployment) -> None:
 @pytest.mark.parametrize("part", ["raylet/raylet", "gcs_server"])
 def test_ray_itself(deployment: Deployment, part: str) -> None:
     """The cluster comes back by itself, with everything that was served."""
-    before = the_process(deployment, part)
-    kill(before)
-
-    def again() -> bool:
-        lines = [command_of(pid) for pid in marked(deployment.rayllm.home) if pid != before]
-        return any(part in line for line in lines)
-
-    # Engines answer on for a moment: what is asked before Ray is started again tells nothing.
-    until(f"another {part} runs", again, 120)
+    kill_and_see_another(deployment, part)
     deployment.wait_for("one", 120)
     deployment.wait_for("two", 120)
     deployment.wait_until_ready()
