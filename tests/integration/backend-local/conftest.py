@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import conftest
+from tests.conftest import free_port
 
 from rayllm import Cluster, ClusterSpec
 from rayllm.cluster.serve_api import ServeApi
@@ -31,18 +31,7 @@ BOUND_S = 180.0
 
 def until(what: str, true: Callable[[], Any]) -> Any:
     """Wait for a condition, within a bound; returns what it answered."""
-    end = time.monotonic() + BOUND_S
-    while not (answer := true()):
-        assert time.monotonic() < end, f"not within {BOUND_S:g} s: {what}"
-        time.sleep(0.1)
-    return answer
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return conftest.until(what, true, BOUND_S)
 
 
 @dataclass

@@ -16,19 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import free_port
 
 from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.processes.supervised import marked
 
 BOUND_S = 10.0
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -128,7 +128,7 @@ def _as_replicas_say(
     """A model's state, where its replicas know better than Serve."""
     if state == "starting" and not replicas and not running and _is_pending(serve):
         return "waiting"
-    # Serve notices a dead engine after three checks; the replica itself says so at once. A directory that was just
+    # Serve takes a moment to notice that a replica ended; the replica has said so before. A directory that was just
     # restarted has not heard from all.
     told = snapshot and not snapshot.get("young")
     if state == "ready" and running and told and not any(replica.phase == "ready" for replica in replicas):
