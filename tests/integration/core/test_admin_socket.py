@@ -99,7 +99,7 @@ def test_state_and_lease(tmp_path: Path) -> None:
             for holder, status, owner in (("me", 200, "me"), ("you", 409, "me")):
                 answer = await session.put("/rayllm/v1/lease", json={"holder": holder, "ttl_s": 1e9})
                 assert (answer.status, (await answer.json())["holder"]) == (status, owner)
-            assert handle.asked[-1] == ("acquire", "demo", "you", LEASE_MAX_S)
+            assert handle.asked[-1] == ("acquire", "demo", "you", LEASE_MAX_S, "")
             assert (await session.delete("/rayllm/v1/lease", params={"holder": "me"})).status == 200
             answer = await session.put("/rayllm/v1/lease", json={"holder": "you", "ttl_s": 30})
             assert answer.status == 200

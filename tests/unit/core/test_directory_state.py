@@ -180,4 +180,22 @@ def test_the_right_to_change_a_deployment(state: DirectoryState, clock: Clock) -
     state.release("demo", "me")
     assert state.acquire("demo", "me", 30) == "you"
     state.release("demo", "you")
+    assert state.acquire("demo", "them", 30) == "them"
+
+
+def test_a_renewal_that_comes_after_the_giving_back(state: DirectoryState, clock: Clock) -> None:
+    """Ctrl-C cut its request off, and Ray keeps no order among an actor's calls: it counts for nothing."""
     assert state.acquire("demo", "me", 30) == "me"
+    state.release("demo", "me")
+    assert state.acquire("demo", "me", 30) == ""
+    assert state.acquire("demo", "you", 30) == "you"
+    clock.now += 61
+    assert state.acquire("demo", "me", 30) == "me", "forgotten, or the list would grow forever"
+
+
+def test_the_right_is_taken_from_the_dead(state: DirectoryState) -> None:
+    """From exactly the one that is known to be dead."""
+    assert state.acquire("demo", "dead", 30) == "dead"
+    assert state.acquire("demo", "me", 30, instead_of="another") == "dead"
+    assert state.acquire("demo", "me", 30, instead_of="dead") == "me"
+    assert state.acquire("demo", "you", 30, instead_of="dead") == "me"

@@ -10,23 +10,29 @@ class RayllmError(Exception):
         message: what happened and where, in one sentence.
         cause: why, where it is known; an engine's or a tool's own words verbatim.
         cure: what to do next.
+        topic: the section of the troubleshooting page that tells more: `rayllm explain TOPIC`.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, cause: str | None = None, cure: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, cause: str | None = None, cure: str | None = None, topic: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.cause = cause
         self.cure = cure
+        self.topic = topic
 
     def __str__(self) -> str:
-        """Message, cause and cure as they stand on a terminal."""
+        """Message, cause, cure and where to read more, as they stand on a terminal."""
         lines = [self.message]
         if self.cause:
             lines.append("  cause  " + self.cause.replace("\n", "\n         "))
         if self.cure:
             lines.append("  do     " + self.cure.replace("\n", "\n         "))
+        if self.topic:
+            lines.append(f"  more   rayllm explain {self.topic}")
         return "\n".join(lines)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -180,34 +178,7 @@ def test_what_fits_on_no_node(opened: Open, dashboard: FakeDashboard, shown: Sho
     up(opened(large, "elastic"), shown)
 
 
-def test_the_lease(opened: Open, dashboard: FakeDashboard, shown: Shown) -> None:
-    """Taken from the gateway, and given back."""
-    dashboard.snapshot = {"replicas": [{"model": name} | READY for name in ("small", "large")]}
-    up(opened(), shown)
-    assert dashboard.holder is None
-    assert "DELETE /rayllm/v1/lease" in dashboard.asked
-    dashboard.holder = "you@there (pid 1)"
-    before = puts(dashboard)
-    with pytest.raises(ClusterError) as caught:
-        up(opened(), shown)
-    assert str(caught.value) == (
-        "demo is being changed by you@there (pid 1)\n  do     wait until it is done, then: rayllm up"
-    )
-    assert (dashboard.holder, puts(dashboard)) == ("you@there (pid 1)", before)
-
-
 READY = {"replica": "r", "node": "n1", "phase": "ready", "detail": "", "since": 1.0, "log": "l"}
-
-
-def test_who_holds_the_lease_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container a user often has none."""
-
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert apply._holder().startswith(f"user {os.getuid()}@")
-    assert apply._holder().endswith(f" (pid {os.getpid()})")
 
 
 def answers_503(handler: Handler) -> bool:

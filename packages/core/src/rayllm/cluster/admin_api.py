@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rayllm.backends import Cluster
 
 LEASE_S = 30.0
+RELEASES = 3
+"""How often the lease is given back before it is left to run out."""
 
 
 class AdminApi:
@@ -26,18 +28,27 @@ class AdminApi:
         """The directory's snapshot of the deployment; None while the gateway does not answer."""
         return self._ask("GET", "/state", allow=frozenset({200}))
 
-    def acquire(self, holder: str) -> str | None:
-        """Take or renew the lease for `LEASE_S` seconds; who has it now, or None while the gateway does not answer."""
-        body = {"holder": holder, "ttl_s": LEASE_S}
+    def acquire(self, holder: str, instead_of: str = "") -> str | None:
+        """Take or renew the lease for `LEASE_S` seconds; who has it now, or None while the gateway does not answer.
+
+        Args:
+            holder: who asks, by a name that is not used again after `release`.
+            instead_of: a holder that is known to be dead.
+        """
+        body = {"holder": holder, "ttl_s": LEASE_S, "instead_of": instead_of}
         answer = self._ask("PUT", "/lease", allow=frozenset({200, 409}), json=body)
         return str(answer["holder"]) if answer and "holder" in answer else None
 
     def release(self, holder: str) -> None:
         """Give the lease back; it runs out by itself where the gateway is gone."""
-        try:
-            self._http.delete("/lease", params={"holder": holder})
-        except httpx.HTTPError:
-            return
+        for _ in range(RELEASES):
+            try:
+                if self._http.delete("/lease", params={"holder": holder}).is_success:
+                    return
+            except httpx.ConnectError:
+                return
+            except httpx.HTTPError:
+                continue  # a gateway that is busy, or just being reloaded
 
     def close(self) -> None:
         """Drop the connection."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rayllm.backends import Cluster, Progress
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.lease import lease
 from rayllm.deployment.plan import has_changes, plan
 from rayllm.deployment.proposal import Proposal, propose
 from rayllm.deployment.serve_config import deployed_apps, merge
@@ -47,7 +43,7 @@ def up(session: Session, progress: Progress) -> Status:
 def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
     admin = AdminApi(cluster)
     try:
-        with _lease(admin, _holder(), session.name) as lease, ServeApi.of(cluster) as api:
+        with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
             proposal = propose(session, cluster)
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
@@ -59,7 +55,7 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
 
             def keep() -> None:
                 # The gateway that grants the lease came up with this very change: who gets it first has the last word.
-                if lease() and not _is_taken(session, api, proposal):
+                if renew() and not _is_taken(session, api, proposal):
                     _put(session, cluster, api, proposal)
 
             def look() -> Status:
@@ -72,15 +68,6 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
             return Watch(set(session.checked.config.models), progress, known).run(look, keep)
     finally:
         admin.close()
-
-
-def _holder() -> str:
-    """Who is at work, for others who want to know whom to ask."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a container, a user often has a number alone
-        user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()} (pid {os.getpid()})"
 
 
 def _failed_at(admin: AdminApi) -> dict[str, float]:
@@ -134,26 +121,3 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) 
 def _is_taken(session: Session, api: ServeApi, proposal: Proposal) -> bool:
     """True if Serve has the proposal's applications, each as it is proposed, and no other of this deployment."""
     return not has_changes(plan(proposal.apps, deployed_apps(api.details(), session.name)))
-
-
-@contextmanager
-def _lease(admin: AdminApi, holder: str, name: str) -> Iterator[Callable[[], bool]]:
-    """Hold the right to change a deployment; yields what renews it, and says whether it was granted only now.
-
-    It is granted by the deployment's gateway, which may not be there yet.
-    """
-    held = False
-
-    def keep() -> bool:
-        nonlocal held
-        owner, before = admin.acquire(holder), held
-        if owner not in {None, holder}:
-            raise ClusterError(f"{name} is being changed by {owner}", cure="wait until it is done, then: rayllm up")
-        held = held or owner == holder
-        return held and not before
-
-    keep()
-    try:
-        yield keep
-    finally:
-        admin.release(holder)

@@ -59,10 +59,11 @@ class AdminApi:
     async def _acquire(self, request: web.Request) -> web.Response:
         try:
             body = await request.json()
-            asker, ttl_s = str(body["holder"]), float(body["ttl_s"])
-        except (ValueError, KeyError, TypeError):
+            asker, ttl_s, dead = str(body["holder"]), float(body["ttl_s"]), str(body.get("instead_of") or "")
+        except (ValueError, KeyError, TypeError, AttributeError):
             return _error(400, 'a lease is asked for with {"holder": "who", "ttl_s": 30}')
-        holder = await self._directory.acquire.remote(self._deployment, asker, max(0.0, min(ttl_s, LEASE_MAX_S)))
+        ttl_s = max(0.0, min(ttl_s, LEASE_MAX_S))
+        holder = await self._directory.acquire.remote(self._deployment, asker, ttl_s, dead)
         return web.json_response({"holder": holder}, status=200 if holder == asker else 409)
 
     async def _release(self, request: web.Request) -> web.Response:

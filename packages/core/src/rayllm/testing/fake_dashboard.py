@@ -201,6 +201,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.holder = None
             self.answer(200, {})
         else:
-            asker = json.loads(body)["holder"]
-            self.server.holder = self.server.holder or asker
+            request = json.loads(body)
+            asker, dead = request["holder"], request["instead_of"]
+            self.server.holder = asker if self.server.holder in {None, dead} else self.server.holder
             self.answer(200 if self.server.holder == asker else 409, {"holder": self.server.holder})

@@ -63,9 +63,9 @@ class Directory:
                 pass
         return self._state.snapshot(deployment)
 
-    async def acquire(self, deployment: str, holder: str, ttl_s: float) -> str:
+    async def acquire(self, deployment: str, holder: str, ttl_s: float, instead_of: str) -> str:
         """Take or renew the right to change a deployment; returns who has it."""
-        return self._state.acquire(deployment, holder, ttl_s)
+        return self._state.acquire(deployment, holder, ttl_s, instead_of)
 
     async def release(self, deployment: str, holder: str) -> None:
         """Give that right back."""

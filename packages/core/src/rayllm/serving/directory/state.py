@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypedDict
 
 LEASE_S = 10.0
+GIVEN_BACK_S = 60.0
+"""Seconds for which a renewal may be under way: the one that Ctrl-C cut off can be heard after the giving back."""
 """A replica or a gateway that was silent this long is forgotten."""
 RENEW_S = 3.0
 """How often replicas renew."""
@@ -81,6 +83,8 @@ class DirectoryState:
         self._failures: dict[tuple[str, str], Failure] = {}
         self._past: dict[tuple[str, str], Failure] = {}
         self._leases: dict[str, tuple[str, float]] = {}
+        self._given_back: dict[str, float] = {}
+        """Holders that are done, until when their late renewals count for nothing."""
         self._left: dict[str, float] = {}
         """Replicas that left, until when their reports count for nothing: Ray keeps no order among an actor's calls."""
 
@@ -151,17 +155,28 @@ class DirectoryState:
             past={model: failure for (name, model), failure in self._past.items() if name == deployment},
         )
 
-    def acquire(self, deployment: str, holder: str, ttl_s: float) -> str:
-        """Take or renew the right to change a deployment; returns who has it."""
+    def acquire(self, deployment: str, holder: str, ttl_s: float, instead_of: str = "") -> str:
+        """Take or renew the right to change a deployment; returns who has it.
+
+        Args:
+            deployment: its name.
+            holder: who asks; a name that is never used again once it gave the right back.
+            ttl_s: seconds it is held without being renewed.
+            instead_of: a holder known to be dead, from whom it is taken.
+        """
         now = self._clock()
+        self._given_back = {name: until for name, until in self._given_back.items() if until >= now}
         current, until = self._leases.get(deployment, ("", 0.0))
-        if until >= now and current != holder:
+        if until < now or current == instead_of:
+            current = ""
+        if holder in self._given_back or current not in {"", holder}:
             return current
         self._leases[deployment] = (holder, now + ttl_s)
         return holder
 
     def release(self, deployment: str, holder: str) -> None:
         """Give the right to change a deployment back."""
+        self._given_back[holder] = self._clock() + GIVEN_BACK_S
         if self._leases.get(deployment, ("", 0.0))[0] == holder:
             del self._leases[deployment]
 
