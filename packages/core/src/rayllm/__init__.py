@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from rayllm.api import RayLLM
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
     from rayllm.engines import Command, Device, Engine, Environment, Gauges, Launch, Options
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rayllm.sources import FetchProgress, ModelSource
 
 _HOMES = {
+    "rayllm.api": ("RayLLM",),
     "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
     "rayllm.engines": ("Command", "Device", "Engine", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
@@ -46,6 +48,7 @@ __all__ = [
     "Options",
     "PluginError",
     "Progress",
+    "RayLLM",
     "RayllmError",
     "__version__",
     "hookimpl",

@@ -13,13 +13,14 @@ import pytest
 import typer
 from tests.unit.core.operator.conftest import TOKEN, MemoryBackend, Open
 
+from rayllm.api import RayLLM
 from rayllm.backends import Cluster
 from rayllm.cli.down import down
 from rayllm.cli.logs import logs
+from rayllm.cli.opening import confirmed
 from rayllm.cli.output import Output
 from rayllm.cli.plan import plan
 from rayllm.cli.progress import Steps
-from rayllm.cli.session import confirmed
 from rayllm.cli.status import status
 from rayllm.cli.up import up
 from rayllm.cluster.bundle import Bundle
@@ -60,7 +61,7 @@ def screen(capsys: pytest.CaptureFixture[str]) -> Screen:
 def session(opened: Open, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch) -> Session:
     """Every command opens this one; polls make no pause, code is a package of nothing."""
     found = opened(ONE)
-    monkeypatch.setattr("rayllm.cli.session.open_session", lambda *_: found)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: RayLLM(found))
     monkeypatch.setattr(proposal, "build", lambda _: Bundle("rayllm-0.zip", b""))
     monkeypatch.setattr(watch, "POLL_S", 0)
     dashboard.nodes = [NODE]
@@ -100,7 +101,7 @@ def test_up_asks_before_it_restarts(
     """Where nobody can answer it refuses; --yes answers."""
     up(HERE)
     changed = opened(ONE.replace("source:", "options: {size: 2}, source:"))
-    monkeypatch.setattr("rayllm.cli.session.open_session", lambda *_: changed)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: RayLLM(changed))
     with pytest.raises(InputError) as caught:
         up(HERE)
     assert str(caught.value) == (

@@ -14,15 +14,14 @@ def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
       rayllm down
       rayllm down -f prod.yaml --yes
     """
+    from rayllm.cli.opening import confirmed, open_file
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
-    from rayllm.cli.session import confirmed, open_session
-    from rayllm.deployment.down import down as take_down
 
     output = Output()
-    session = open_session(file, output)
-    if not confirmed(f"Stop {session.name} and everything it serves?", output, yes=yes):
+    llm = open_file(file, output)
+    if not confirmed(f"Stop {llm.name} and everything it serves?", output, yes=yes):
         return
     with Steps() as steps:
-        found = take_down(session, steps)
-    output.say(f"{session.name} is down." if found else f"{session.name} was not running.")
+        found = llm.down(steps)
+    output.say(f"{llm.name} is down." if found else f"{llm.name} was not running.")

@@ -21,28 +21,10 @@ def logs(
       rayllm logs smollm2
       rayllm logs smollm2 --follow
     """
+    from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
-    from rayllm.cli.session import open_session
-    from rayllm.cluster.admin_api import AdminApi
-    from rayllm.cluster.serve_api import ServeApi
-    from rayllm.deployment.status import log_of, observe
-    from rayllm.errors import ClusterError, InputError
-    from rayllm.names import did_you_mean
 
     output = Output()
-    session = open_session(file, output)
-    models = session.checked.config.models
-    if model not in models:
-        raise InputError(f"{file} has no model {model!r}{did_you_mean(model, models)}")
-    cluster = session.find_ready()
-    admin = AdminApi(cluster)
-    with ServeApi.of(cluster) as api:
-        status = observe(cluster, api, admin)
-        admin.close()
-        place = log_of(status.models[model]) if model in status.models else None
-        if place is None:
-            raise ClusterError(f"no engine of {model} has started yet", cure="see what it waits for: rayllm status")
-        text = api.follow_log(*place, lines=lines) if follow else [api.log(*place, lines=lines)]
-        for part in text:
-            output.stdout.write(part)
-            output.stdout.flush()
+    for part in open_file(file, output).logs(model, lines=lines, follow=follow):
+        output.stdout.write(part)
+        output.stdout.flush()

@@ -22,23 +22,16 @@ def status(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
       rayllm status
       rayllm status --json
     """
+    from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
-    from rayllm.cli.session import open_session
-    from rayllm.cluster.admin_api import AdminApi
-    from rayllm.cluster.serve_api import ServeApi
-    from rayllm.deployment.status import observe
 
     output = Output()
-    session = open_session(file, output)
-    cluster = session.find_ready()
-    admin = AdminApi(cluster)
-    with ServeApi.of(cluster) as api:
-        found = observe(cluster, api, admin)
-    admin.close()
+    llm = open_file(file, output)
+    found = llm.status()
     if json:
         output.print_json(found.to_json())
     else:
-        _show(found, session.checked.backend.name, output)
+        _show(found, llm.config.cluster.backend, output)
     parts = [*found.models.values(), found.gateway]
     if not found.models or any(part is None or part.state != "ready" for part in parts):
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rayllm.cli.options import DEFAULT_FILE, FileOption, JsonOption, YesOption
 
 if TYPE_CHECKING:
+    from rayllm.api import RayLLM
     from rayllm.cli.output import Output
-    from rayllm.deployment.session import Session
     from rayllm.deployment.status import Status
 
 
@@ -22,20 +22,19 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
       rayllm up
       rayllm up -f prod.yaml --yes
     """
+    from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
-    from rayllm.cli.session import open_session
-    from rayllm.deployment.apply import up as bring_up
 
     output = Output()
-    session = open_session(file, output)
-    if not _agreed(session, output, yes=yes):
+    llm = open_file(file, output)
+    if not _agreed(llm, output, yes=yes):
         return
     try:
         with Steps() as steps:
-            status = bring_up(session, steps)
+            status = llm.up(steps)
     except KeyboardInterrupt:
-        output.note(f"Interrupted. What was begun of {session.name} goes on: rayllm status, up or down")
+        output.note(f"Interrupted. What was begun of {llm.name} goes on: rayllm status, up or down")
         raise
     if json:
         output.print_json(status.to_json())
@@ -43,18 +42,16 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
         _say_what_next(status, output)
 
 
-def _agreed(session: Session, output: Output, *, yes: bool) -> bool:
+def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
     """Show the plan; ask where something that runs would stop."""
+    from rayllm.cli.opening import confirmed
     from rayllm.cli.plan_text import plan_lines
-    from rayllm.cli.session import confirmed
-    from rayllm.deployment.proposal import propose
 
-    proposal = propose(session, session.find())
-    output.note(f"{session.name} on {session.checked.backend.name}", "bold")
-    for line, style in plan_lines(proposal.changes):
+    plan = llm.plan()
+    output.note(f"{llm.name} on {llm.config.cluster.backend}", "bold")
+    for line, style in plan_lines(plan.changes):
         output.note(line, style)
-    stopping = [change.name for change in proposal.changes if change.effect.startswith(("restarts", "stops"))]
-    return not stopping or confirmed(f"This stops or restarts {', '.join(stopping)}. Go on?", output, yes=yes)
+    return not plan.stops or confirmed(f"This stops or restarts {', '.join(plan.stops)}. Go on?", output, yes=yes)
 
 
 def _say_what_next(status: Status, output: Output) -> None:

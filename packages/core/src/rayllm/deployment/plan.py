@@ -41,6 +41,34 @@ class Change:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `up` would do."""
+
+    name: str
+    """The deployment's."""
+    changes: list[Change]
+    """One for each model and the gateway, those that stay as they are included."""
+    misfits: list[str]
+    """What no node has room for, in words with the numbers."""
+    unsure: str = ""
+    """Why it can't be told what runs now."""
+
+    @property
+    def has_changes(self) -> bool:
+        """True if `up` would change something."""
+        return has_changes(self.changes)
+
+    @property
+    def stops(self) -> list[str]:
+        """Names of what `up` would restart or stop."""
+        return [change.name for change in self.changes if change.effect.startswith(("restarts", "stops"))]
+
+    def to_json(self) -> Json:
+        """As `plan --json` prints it."""
+        return {"name": self.name, "changes": [change.to_json() for change in self.changes], "misfits": self.misfits}
+
+
 def plan(wanted: Mapping[str, Json], deployed: Mapping[str, Json]) -> list[Change]:
     """Compare two sets of application configs, both by model name."""
     changes = []

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress
-from rayllm.errors import ClusterError
+from rayllm.errors import ClusterError, InputError
+from rayllm.names import did_you_mean
 
 if TYPE_CHECKING:
     from rayllm.config import Checked
@@ -49,6 +50,15 @@ class Session:
         if cluster.state != "ready":
             raise ClusterError(f"the cluster of {self.name} is {cluster.state}", cause=cluster.reason, cure="rayllm up")
         return cluster
+
+    def require_model(self, name: str) -> None:
+        """Check that the file has a model of that name.
+
+        Raises:
+            InputError: it has none.
+        """
+        if name not in (models := self.checked.config.models):
+            raise InputError(f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}")
 
     def _placed(self, cluster: Cluster) -> Cluster:
         """With the gateway's address from the file, where the platform does not give another."""

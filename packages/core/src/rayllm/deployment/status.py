@@ -14,6 +14,7 @@ from rayllm.serving.spec import GATEWAY_APP, app_name
 if TYPE_CHECKING:
     from rayllm.cluster.admin_api import AdminApi
     from rayllm.cluster.serve_api import ServeApi
+    from rayllm.deployment.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,24 @@ _STATES = {
 }
 """By Serve's status of an application; any other is `starting`."""
 _PREPARES = frozenset({"environment", "weights"})
+
+
+def look(session: Session) -> Status:
+    """Find the cluster and ask it.
+
+    Raises:
+        ClusterError: there is none, or it is not ready or does not answer.
+    """
+    from rayllm.cluster.admin_api import AdminApi
+    from rayllm.cluster.serve_api import ServeApi
+
+    cluster = session.find_ready()
+    admin = AdminApi(cluster)
+    try:
+        with ServeApi.of(cluster) as api:
+            return observe(cluster, api, admin)
+    finally:
+        admin.close()
 
 
 def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:

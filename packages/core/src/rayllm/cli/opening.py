@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 from rayllm.cli.discovery import discover
 
 if TYPE_CHECKING:
+    from rayllm.api import RayLLM
     from rayllm.cli.output import Output
-    from rayllm.deployment.session import Session
 
 
-def open_session(file: Path, output: Output) -> Session:
-    """Check the file and open its backend."""
-    from rayllm import config
-    from rayllm.deployment.session import Session
+def open_file(file: Path, output: Output) -> RayLLM:
+    """Check the file and open its backend; tell of broken plugins."""
+    from rayllm.api import RayLLM
 
-    plugins = discover(output)
-    return Session(config.load(file, plugins), plugins)
+    return RayLLM.from_file(file, plugins=discover(output))
 
 
 def confirmed(question: str, output: Output, *, yes: bool) -> bool:
