@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import typer
 import yaml
@@ -72,7 +73,8 @@ def commands() -> dict[str, Any]:
 def test_every_command_and_option_is_on_the_page(name: str) -> None:
     """With all its spellings."""
     assert not name or f"\n## `rayllm {name}`\n" in CLI
-    options = [option for option in commands()[name].params if option.param_type_name == "option"]
+    command = commands()[name]
+    options = [option for option in command.get_params(click.Context(command)) if option.param_type_name == "option"]
     assert options
     spelled = [text for option in options for text in option.opts]
     assert [text for text in spelled if not re.search(rf"`{text}[` ]", CLI)] == []

@@ -14,6 +14,7 @@ import typer
 
 from rayllm.cli import show_version
 from rayllm.cli.down import down
+from rayllm.cli.explain import explain
 from rayllm.cli.init import init
 from rayllm.cli.logs import logs
 from rayllm.cli.plan import plan
@@ -22,7 +23,7 @@ from rayllm.cli.status import status
 from rayllm.cli.up import up
 from rayllm.cli.validate import validate
 
-COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins)
+COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins, explain)
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
 
 
