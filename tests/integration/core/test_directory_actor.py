@@ -81,7 +81,7 @@ def test_a_failure_is_seen_and_its_replica_gone() -> None:
     async def test() -> None:
         async with directory() as made:
             await made.report(report("r1"))
-            await made.fail(report("r1"), "died", "why", "cure")
+            await made.fail(report("r1"), "died", "why", "cure", "engine-died")
             snapshot = await made.snapshot("demo")
             assert snapshot["replicas"] == []
             assert snapshot["failures"]["m"]["cause"] == "why"

@@ -97,6 +97,7 @@ def test_an_engine_that_stops_while_starting(tmp_path: Path) -> None:
                 await serving(running)
             assert str(caught.value) == (
                 "the engine stopped while starting (exit status 1)\n  cause  ValueError: no such quantization"
+                "\n  more   rayllm explain engine-start"
             )
 
     run(test)

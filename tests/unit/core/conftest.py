@@ -158,6 +158,7 @@ class Checker:
             self.right(content, environ)
         lines = str(caught.value).splitlines()
         count = len(caught.value.problems)
+        assert lines.pop() == "  more   rayllm explain config"
         assert lines.pop() == f"{count} problem{'s' * (count != 1)}, nothing was changed."
         return lines
 

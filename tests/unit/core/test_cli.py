@@ -154,6 +154,7 @@ def test_validate_shows_all_mistakes(cli: Cli) -> None:
             ' did you mean "max_model_len"?   known: max_model_len'
         ),
         "2 problems, nothing was changed.",
+        "  more   rayllm explain config",
     ]
 
 
@@ -211,7 +212,7 @@ def test_plugins_lists_them_with_their_faults(cli: Cli, site: Site) -> None:
     cells = [line.split(maxsplit=4) for line in lines]
     assert ["all", "0.3.1", "rayllm-all", "loaded", "engine vllm, backend local, source package"] in cells
     assert ["engine-x", "0.3.1", "rayllm-engine-x", "broken", "-"] in cells
-    assert lines[-5:] == [
+    assert lines[-6:] == [
         "",
         "engine-x (rayllm-engine-x 0.3.1) is broken",
         "  cause  ImportError: libx.so:",
@@ -220,6 +221,7 @@ def test_plugins_lists_them_with_their_faults(cli: Cli, site: Site) -> None:
             '  do     see where: python -c "import made_up_engine_x"; upgrade or uninstall rayllm-engine-x;'
             " or leave it out: RAYLLM_PLUGINS_DISABLED=engine-x"
         ),
+        "  more   rayllm explain plugin",
     ]
 
 

@@ -19,6 +19,7 @@ def refusal(content: bytes | str) -> str:
         read_document(path, {})
     assert caught.value.exit_code == 2
     lines = str(caught.value).splitlines()
+    assert lines.pop() == "  more   rayllm explain config"
     assert lines.pop() == "1 problem, nothing was changed."
     return "\n".join(lines)
 

@@ -142,7 +142,7 @@ def test_deployments_do_not_see_each_other(state: DirectoryState) -> None:
     """Also where one's name begins as the other's."""
     state.report(report(replica="r1"))
     state.report(report(replica="r2", deployment="demo-b"))
-    state.fail(report(replica="r3", deployment="demo-b"), "failed", "", "")
+    state.fail(report(replica="r3", deployment="demo-b"), "failed", "", "", "")
     assert (replicas(state), replicas(state, "demo-b")) == (["r1"], ["r2"])
     assert state.snapshot("demo")["failures"] == {}
     assert state.snapshot("demo-b")["failures"].keys() == {"m"}
@@ -151,16 +151,17 @@ def test_deployments_do_not_see_each_other(state: DirectoryState) -> None:
 def test_failures_are_counted_until_the_model_is_ready(state: DirectoryState) -> None:
     """Then they are past, and told for a while."""
     for cause in ("first", "second"):
-        state.fail(report("starting", log=f"{cause}.log"), "the engine stopped", cause, "cure")
+        state.fail(report("starting", log=f"{cause}.log"), "the engine stopped", cause, "cure", "engine-start")
     failure = state.snapshot("demo")["failures"]["m"]
     assert (failure["message"], failure["cause"], failure["cure"]) == ("the engine stopped", "second", "cure")
+    assert failure["topic"] == "engine-start"
     assert (failure["count"], failure["log"], failure["node"]) == (2, "second.log", "n1")
     state.report(report("starting", replica="r2"))
     assert state.snapshot("demo")["failures"]
     state.report(report("ready", replica="r2"))
     found = state.snapshot("demo")
     assert (found["failures"], found["past"]["m"]["count"]) == ({}, 2)
-    state.fail(report(), "the engine stopped", "third", "")
+    state.fail(report(), "the engine stopped", "third", "", "")
     state.report(report("ready", replica="r2"))
     found = state.snapshot("demo")
     assert (found["past"]["m"]["count"], found["past"]["m"]["cause"]) == (3, "third")

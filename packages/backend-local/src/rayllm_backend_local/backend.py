@@ -60,6 +60,7 @@ class LocalBackend(ClusterBackend):
                 f"the local cluster {spec.name} ended right after it had started",
                 cause=cluster.reason if cluster else None,
                 cure=f"see the logs in {folder.logs}",
+                topic="local-start",
             )
         progress("cluster", "ready", done=True)
         return replace(cluster, created=not runs)
@@ -115,6 +116,7 @@ def _check_same(folder: Folder, wanted: Wanted) -> None:
         raise ClusterError(
             f"the local cluster {folder.name} runs with other options: {differing}",
             cure="stop it first, and it starts with the new ones: rayllm down",
+            topic="local-options",
         )
 
 
@@ -155,5 +157,6 @@ def _await_ready(folder: Folder, supervisor: str, progress: Progress) -> None:
                 f"the local cluster {folder.name} did not start" + ("" if ended else f" within {_START_S:g} s"),
                 cause=state.reason if state and state.stage == "failed" else last_lines(folder.logs / "supervisor.log"),
                 cure=f"see the logs in {folder.logs}; what is left goes with: rayllm down",
+                topic="local-start",
             )
         time.sleep(_POLL_S)

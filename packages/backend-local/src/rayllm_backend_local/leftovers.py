@@ -42,7 +42,11 @@ def temp_dir(cluster_id: str) -> Path:
     base.mkdir(mode=0o700, exist_ok=True)
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ClusterError(f"{base} is not a folder that only you can enter", cure=f"remove it, or: chmod 700 {base}")
+        raise ClusterError(
+            f"{base} is not a folder that only you can enter",
+            cure=f"remove it, or: chmod 700 {base}",
+            topic="local-start",
+        )
     return base / cluster_id
 
 

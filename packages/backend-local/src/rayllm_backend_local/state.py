@@ -133,4 +133,4 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:  # cut short by a disk that was full, or edited
         cure = f"if nothing of it runs any more, remove the folder {path.parent}"
-        raise ClusterError(f"{path} can't be read", cause=str(error), cure=cure) from error
+        raise ClusterError(f"{path} can't be read", cause=str(error), cure=cure, topic="leftovers") from error

@@ -108,6 +108,7 @@ def test_another_operator_who_does_not_give_way(opened: Open, dashboard: FakeDas
         up(opened(), shown)
     assert str(caught.value) == (
         f"somebody else keeps replacing what runs on {dashboard.url}\n  do     agree who goes first, then: rayllm up"
+        "\n  more   rayllm explain another-operator"
     )
     assert puts(dashboard) == 3
 
@@ -172,7 +173,7 @@ def test_what_fits_on_no_node(opened: Open, dashboard: FakeDashboard, shown: Sho
         up(opened(large), shown)
     assert str(caught.value) == (
         "large: one replica needs 9 CPU cores; the largest node has 8 CPU cores\n"
-        "  do     ask for less under resources:, or add nodes"
+        "  do     ask for less under resources:, or add nodes\n  more   rayllm explain room"
     )
     assert puts(dashboard) == 0
     up(opened(large, "elastic"), shown)
@@ -216,7 +217,9 @@ def test_a_cluster_that_is_taken_down_meanwhile(opened: Open, dashboard: FakeDas
     dashboard.before_puts.append(take_down)
     with pytest.raises(ClusterError) as caught:
         up(session, shown)
-    assert str(caught.value) == "demo was taken down meanwhile\n  do     start it again: rayllm up"
+    assert str(caught.value) == (
+        "demo was taken down meanwhile\n  do     start it again: rayllm up\n  more   rayllm explain another-operator"
+    )
 
 
 def test_an_application_that_vanishes(

@@ -122,7 +122,7 @@ def test_compiled_code_is_refused(far: Path, name: str) -> None:
         build(["rayllm-engine-far"])
     assert str(caught.value) == (
         f"travelling holds compiled code (inner/{name}): a plugin's code has to run on any node\n"
-        "  do     move it into the engine's environment"
+        "  do     move it into the engine's environment\n  more   rayllm explain plugin"
     )
 
 

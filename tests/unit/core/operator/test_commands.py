@@ -197,12 +197,16 @@ def test_status_when_something_is_wrong(dashboard: FakeDashboard, screen: Screen
 def test_status_of_a_model_that_is_ready_again(dashboard: FakeDashboard, screen: Screen) -> None:
     """What it went through is told."""
     up(HERE)
-    is_ready(dashboard, past={"small": {**FAILURE, "cause": "", "cure": "use a GPU", "count": 2, "log": "l"}})
+    is_ready(dashboard, past={"small": {**FAILURE, "cause": "", "cure": "use a GPU", "topic": "memory", "count": 2}})
     screen()
     status(HERE)
     told = screen().splitlines()[3:]
     assert told[0].startswith("  small: ready again; failed 2 times, last ")
-    assert told[1:] == ["    do      use a GPU", "    log     rayllm logs small"]
+    assert told[1:] == [
+        "    do      use a GPU",
+        "    log     rayllm logs small",
+        "    more    rayllm explain memory",
+    ]
 
 
 def test_logs(dashboard: FakeDashboard, screen: Screen) -> None:

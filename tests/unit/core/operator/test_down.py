@@ -76,6 +76,7 @@ def test_somebody_deploys_it_again(opened: Open, dashboard: FakeDashboard, shown
         down(session, shown)
     assert str(caught.value) == (
         f"somebody else deploys demo again on {dashboard.url}\n  do     agree who goes first, then: rayllm down"
+        "\n  more   rayllm explain another-operator"
     )
     backend: Any = session.backend
     assert backend.destroyed == []

@@ -47,7 +47,7 @@ def test_somebody_else_has_it(admin: AdminApi, dashboard: FakeDashboard) -> None
         raise AssertionError
     assert str(caught.value) == (
         f"demo is being changed by you@{socket.gethostname()} (pid {os.getppid()})\n"
-        "  do     wait until it is done, then run it again"
+        "  do     wait until it is done, then run it again\n  more   rayllm explain another-operator"
     )
 
 

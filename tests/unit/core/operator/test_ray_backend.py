@@ -50,7 +50,7 @@ def test_it_refuses_an_open_cluster(dashboard: FakeDashboard, shown: Shown) -> N
         backend(dashboard).ensure(SPEC, shown)
     assert str(caught.value) == (
         f"the Ray cluster at {dashboard.url} asks for no token: whoever reaches it runs code on it\n"
-        "  do     start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true"
+        "  do     start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true\n  more   rayllm explain open-cluster"
     )
     assert backend(dashboard, allow_open=True).ensure(SPEC, shown).dashboard_url == dashboard.url
 

@@ -87,7 +87,9 @@ def test_a_wrong_token(dashboard: FakeDashboard) -> None:
     """The cure says where the right one is."""
     with ServeApi(dashboard.url, "wr0ng") as api:
         error = failure(api.version, TokenError)
-    assert str(error) == f"{dashboard.url} refused the cluster's token (HTTP 401)\n  do     {TOKEN_CURE}"
+    assert str(error) == (
+        f"{dashboard.url} refused the cluster's token (HTTP 401)\n  do     {TOKEN_CURE}\n  more   rayllm explain token"
+    )
 
 
 def test_no_token(dashboard: FakeDashboard) -> None:

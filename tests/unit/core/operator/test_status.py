@@ -172,6 +172,10 @@ def test_why_a_model_failed() -> None:
     )
     bare = {**FAILURE, "cause": "", "cure": ""}
     assert str(failure_of(status("failed", failure=bare))) == "the engine stopped while starting"
+    explained = {**bare, "topic": "engine-start"}
+    assert str(failure_of(status("failed", failure=explained))) == (
+        "the engine stopped while starting\n  more   rayllm explain engine-start"
+    )
     words = "Failed:\n\n  File x\nrayllm.errors.ClusterError: port 8000 is taken\n  cause  by another\n"
     assert failure_of(status("failed", message=words)).cause == "port 8000 is taken\n  cause  by another"
     lines = "\n\n".join(str(number) for number in range(9))

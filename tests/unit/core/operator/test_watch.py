@@ -135,6 +135,7 @@ def test_what_somebody_else_removed(shown: Shown, states: dict[str, Any], missin
         run(shown, repeat(looks(**states), 17))
     assert str(caught.value) == (
         f"{missing} of demo is gone: somebody else changed the cluster\n  do     agree who goes first, then: rayllm up"
+        "\n  more   rayllm explain another-operator"
     )
 
 

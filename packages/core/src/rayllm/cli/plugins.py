@@ -35,3 +35,4 @@ def plugins(json: JsonOption = False) -> None:
         output.say(f"\n{info.title} is broken", "bad")
         output.say("  cause  " + (info.cause or "").replace("\n", "\n         "))
         output.say(f"  do     {info.cure}")
+        output.say("  more   rayllm explain plugin")

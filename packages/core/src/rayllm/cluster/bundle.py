@@ -57,7 +57,7 @@ def _installed(name: str) -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        raise PluginError(f"the distribution {name} is not installed", cure=f"pip install {name}") from None
+        raise PluginError(f"the distribution {name} is not installed", cure=f"pip install {name}", topic="plugin") from None
 
 
 def _metadata(distribution: importlib.metadata.Distribution) -> dict[str, bytes]:
@@ -79,7 +79,9 @@ def _packages(distribution: importlib.metadata.Distribution) -> set[str]:
 def _files(package: str) -> Iterator[tuple[str, bytes]]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise PluginError(f"the files of package {package} can't be found", cure="install the plugin again")
+        raise PluginError(
+            f"the files of package {package} can't be found", cure="install the plugin again", topic="plugin"
+        )
     origin = Path(spec.origin)
     if origin.name != "__init__.py":
         yield origin.name, origin.read_bytes()
@@ -93,5 +95,6 @@ def _files(package: str) -> Iterator[tuple[str, bytes]]:
             raise PluginError(
                 f"{package} holds compiled code ({'/'.join(parts)}): a plugin's code has to run on any node",
                 cure="move it into the engine's environment",
+                topic="plugin",
             )
         yield "/".join((package, *parts)), path.read_bytes()

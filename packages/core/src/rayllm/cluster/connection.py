@@ -33,7 +33,9 @@ def connect(url: str, token: str | None, *, header: str, timeout_s: float) -> ht
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         # The HTTP library would name the value in its own error.
         raise ClusterError(
-            "the cluster's token holds a space, a line break or a letter beyond ASCII", cure="copy it once more"
+            "the cluster's token holds a space, a line break or a letter beyond ASCII",
+            cure="copy it once more",
+            topic="token",
         )
     headers = {header: f"Bearer {token}"} if token else {}
     # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.

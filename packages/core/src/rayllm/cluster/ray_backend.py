@@ -48,6 +48,7 @@ class RayBackend(ClusterBackend):
             raise InputError(
                 f"the Ray cluster at {self._options.address} asks for no token: whoever reaches it runs code on it",
                 cure="start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true",
+                topic="open-cluster",
             )
         progress("cluster", f"Ray {version} at {self._options.address}", done=True)
         return cluster
@@ -81,6 +82,7 @@ class RayBackend(ClusterBackend):
                 f"Ray's token can't be read from {path}",
                 cause=problem.strerror if isinstance(problem, OSError) else "it is no text",
                 cure="RAY_AUTH_TOKEN_PATH names another file, RAY_AUTH_TOKEN is the token itself",
+                topic="token",
             ) from None
 
     def _is_open(self) -> bool:

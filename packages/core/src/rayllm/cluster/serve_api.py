@@ -98,6 +98,7 @@ class ServeApi:
                 f"{self.url}{path} did not answer with JSON, as Ray's dashboard does",
                 cause=answer.text[:200],
                 cure=_NO_DASHBOARD,
+                topic="cluster-unreachable",
             )
         return value
 
@@ -120,6 +121,7 @@ class ServeApi:
                 f"Ray's dashboard does not answer at {self.url}",
                 cause=str(problem) or type(problem).__name__,
                 cure="is the cluster up, and is this the address of its dashboard (port 8265 by default)?",
+                topic="cluster-unreachable",
             ) from problem
 
     def _refusal(self, answer: httpx.Response) -> ClusterError:
@@ -130,6 +132,7 @@ class ServeApi:
             return TokenError(
                 f"{self.url} {refused} (HTTP {status})",
                 cure="give the token of this cluster: `ray get-auth-token` prints it on the head node",
+                topic="token",
             )
         kind = UnreachableError if answer.is_server_error else ClusterError
         body = answer.text[-2000:] if answer.is_stream_consumed else ""

@@ -43,8 +43,6 @@ class ConfigErrors(InputError):  # noqa: N818 - it holds them all
         self.problems: Sequence[Problem] = sorted(set(problems))
         count = len(self.problems)
         lines = [problem.render(path) for problem in self.problems]
-        super().__init__("\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]))
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """The problems as plain data."""
-        return [asdict(problem) for problem in self.problems]
+        super().__init__(
+            "\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]), topic="config"
+        )

@@ -46,7 +46,8 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
             proposal = propose(session, cluster)
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
-                raise DeploymentError("\n".join(proposal.misfits), cure="ask for less under resources:, or add nodes")
+                cure = "ask for less under resources:, or add nodes"
+                raise DeploymentError("\n".join(proposal.misfits), cure=cure, topic="room")
             for bundle in proposal.bundles:
                 if not api.has_package(bundle.name):
                     api.put_package(bundle.name, bundle.content)
@@ -84,7 +85,9 @@ def _require_there(session: Session, problem: ClusterError) -> Cluster:
     """
     if cluster := session.find():
         return cluster
-    raise ClusterError(f"{session.name} was taken down meanwhile", cure="start it again: rayllm up") from problem
+    raise ClusterError(
+        f"{session.name} was taken down meanwhile", cure="start it again: rayllm up", topic="another-operator"
+    ) from problem
 
 
 def _look_whether_gone(session: Session, problem: ClusterError) -> None:
@@ -115,6 +118,7 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) 
     raise ClusterError(
         f"somebody else keeps replacing what runs on {cluster.dashboard_url}",
         cure="agree who goes first, then: rayllm up",
+        topic="another-operator",
     )
 
 

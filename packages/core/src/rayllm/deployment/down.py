@@ -44,6 +44,7 @@ def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> bool
                     raise ClusterError(
                         f"somebody else deploys {session.name} again on {cluster.dashboard_url}",
                         cure="agree who goes first, then: rayllm down",
+                        topic="another-operator",
                     )
                 progress("models", f"{left} to stop; requests in flight finish first")
             time.sleep(POLL_S)

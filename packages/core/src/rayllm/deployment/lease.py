@@ -38,7 +38,11 @@ def lease(admin: AdminApi, name: str) -> Iterator[Callable[[], bool]]:
             owner = admin.acquire(holder, instead_of=str(owner))
         if owner not in {None, holder}:
             shown = str(owner).partition("#")[0]
-            raise ClusterError(f"{name} is being changed by {shown}", cure="wait until it is done, then run it again")
+            raise ClusterError(
+                f"{name} is being changed by {shown}",
+                cure="wait until it is done, then run it again",
+                topic="another-operator",
+            )
         held = held or owner == holder
         return held and not before
 

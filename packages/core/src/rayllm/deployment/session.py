@@ -48,7 +48,12 @@ class Session:
         if cluster is None:
             raise ClusterError(f"{self.name} is not running", cure="start it: rayllm up")
         if cluster.state != "ready":
-            raise ClusterError(f"the cluster of {self.name} is {cluster.state}", cause=cluster.reason, cure="rayllm up")
+            raise ClusterError(
+                f"the cluster of {self.name} is {cluster.state}",
+                cause=cluster.reason,
+                cure="rayllm up",
+                topic="cluster-failed",
+            )
         return cluster
 
     def require_model(self, name: str) -> None:

@@ -90,6 +90,7 @@ class Watch:
             raise ClusterError(
                 f"{', '.join(sorted(missing))} of {status.name} is gone: somebody else changed the cluster",
                 cure="agree who goes first, then: rayllm up",
+                topic="another-operator",
             )
         for name in sorted(parts.keys() & (self._names | {GATEWAY}) - self._ready - self._failures.keys()):
             self._look_at(name, parts[name], status)

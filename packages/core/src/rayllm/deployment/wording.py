@@ -46,7 +46,10 @@ def failure_of(model: ModelStatus) -> DeploymentError:
         count = int(failure["count"])
         tries = f", {count} times" if count > 1 else ""
         return DeploymentError(
-            f"{failure['message']}{tries}", cause=failure["cause"] or None, cure=failure["cure"] or None
+            f"{failure['message']}{tries}",
+            cause=failure["cause"] or None,
+            cure=failure["cure"] or None,
+            topic=failure.get("topic") or None,  # a cluster that runs on may have a directory of an older RayLLM
         )
     return DeploymentError(f"{model.name} did not come up", cause=_last_error(model.message) or None)
 

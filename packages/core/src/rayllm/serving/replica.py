@@ -96,7 +96,7 @@ class EngineReplica:
         engine = plugins.engines.get(self.spec.engine)
         if engine is None:
             broken = "; ".join(f"{info.name}: {info.cause}" for info in plugins.infos if info.state == "broken")
-            raise DeploymentError(f"no engine {self.spec.engine!r} on this node", cause=broken or None)
+            raise DeploymentError(f"no engine {self.spec.engine!r} on this node", cause=broken or None, topic="plugin")
         self._engine = engine
         self._device = detect(self.spec.gpus)
         await self._member.enter("environment")

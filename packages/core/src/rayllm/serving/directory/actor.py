@@ -41,10 +41,10 @@ class Directory:
             await self._wait(left)
         return True
 
-    async def fail(self, report: ReplicaReport, message: str, cause: str, cure: str) -> None:
+    async def fail(self, report: ReplicaReport, message: str, cause: str, cure: str, topic: str) -> None:
         """A replica says why it failed, and is gone."""
         with self._notify():
-            self._state.fail(report, message, cause, cure)
+            self._state.fail(report, message, cause, cure, topic)
             self._state.leave(report["replica"])
 
     async def watch(self, gateway: str, deployment: str, version: int, timeout_s: float) -> Snapshot:

@@ -39,13 +39,12 @@ class Membership:
     async def fail(self, error: Exception) -> None:
         """Leave with the reason."""
         self._left = True
-        message, cause, cure = (
-            (error.message, error.cause or "", error.cure or "")
-            if isinstance(error, RayllmError)
-            else (f"{type(error).__name__}: {error}", "", "")
-        )
+        if not isinstance(error, RayllmError):
+            error = RayllmError(f"{type(error).__name__}: {error}")
         with contextlib.suppress(ray.exceptions.RayActorError):
-            await self._directory.fail.remote(self._report, message, cause, cure)
+            await self._directory.fail.remote(
+                self._report, error.message, error.cause or "", error.cure or "", error.topic or ""
+            )
 
     async def leave(self) -> None:
         """Leave, and wait until the gateways route elsewhere (a second at most)."""

@@ -52,6 +52,8 @@ class Failure(TypedDict):
     message: str
     cause: str
     cure: str
+    topic: str
+    """What `rayllm explain` tells more about; may be empty."""
     at: float
     count: int
 
@@ -117,13 +119,13 @@ class DirectoryState:
             self.version += 1
         return self.version
 
-    def fail(self, report: ReplicaReport, message: str, cause: str, cure: str) -> None:
+    def fail(self, report: ReplicaReport, message: str, cause: str, cure: str, topic: str) -> None:
         """Remember why a replica failed, until its model is ready again."""
         key = (report["deployment"], report["model"])
         count = self._failures[key]["count"] + 1 if key in self._failures else 1
         self._failures[key] = Failure(
             replica=report["replica"], node=report["node"], log=report["log"],
-            message=message, cause=cause, cure=cure, at=time.time(), count=count,
+            message=message, cause=cause, cure=cure, topic=topic, at=time.time(), count=count,
         )  # fmt: skip
 
     def expire(self) -> bool:

