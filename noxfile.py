@@ -70,7 +70,7 @@ def cell(package: Path) -> None:
     """Define the session with the unit tests of one distribution, beside core and nothing else."""
 
     def run(session: nox.Session) -> None:
-        install(session, *dict.fromkeys((CORE, package)), "pytest")
+        install(session, *dict.fromkeys((CORE, package)), "jsonschema", "pytest")
         pytest(session, f"tests/unit/{package.name}")
 
     run.__doc__ = f"Unit tests of rayllm-{package.name}, beside core alone."
@@ -110,7 +110,9 @@ def lint(session: nox.Session) -> None:
     install(session, *PACKAGES, "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", *(str(path / "src") for path in PACKAGES), "noxfile.py", "benchmarks", "examples")
+    session.run(
+        "mypy", *(str(path / "src") for path in PACKAGES), "noxfile.py", "docs/generate.py", "benchmarks", "examples"
+    )
     for folder in sorted({path.parent for path in ROOT.glob("tests/*/*/*.py")}):  # apart: their files may share names
         session.run("mypy", str(folder))
     session.run("towncrier", "build", "--draft", "--version", "next")
@@ -197,6 +199,13 @@ def bench(session: nox.Session) -> None:
     install(session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", FAKE_ENGINE)
     session.run("python", "benchmarks/startup.py")
     session.run("python", "benchmarks/up.py", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Write docs/reference anew from the code."""
+    install(session, *PACKAGES)
+    session.run("python", "docs/generate.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,4 +1,4 @@
-"""The pages say what the code does: commands, options, fields, hooks, signatures, examples and links."""
+"""The pages that people write say what the code does: states, fields, hooks, signatures, examples and links."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-import typer
 import yaml
 from pydantic import ConfigDict
 
 import rayllm
 from rayllm import Backend, Engine, Environment, Options, hookspecs
-from rayllm.cli.app import app
 from rayllm.config import load
-from rayllm.config.problems import Problem
-from rayllm.deployment.plan import Change, FieldChange
-from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
-from rayllm.plugins import PluginInfo, Plugins
+from rayllm.deployment.status import ModelStatus
+from rayllm.plugins import Plugins
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
@@ -61,40 +55,6 @@ def plain(page: str) -> str:
 def named(path: Path) -> str:
     """A page's name in a failure."""
     return str(path.relative_to(ROOT))
-
-
-def commands() -> dict[str, Any]:
-    """Every command of the command line, by name; the program itself is ''."""
-    group: Any = typer.main.get_command(app)
-    return {"": group, **group.commands}
-
-
-@pytest.mark.parametrize("name", sorted(commands()))
-def test_every_command_and_option_is_on_the_page(name: str) -> None:
-    """With all its spellings."""
-    assert not name or f"\n## `rayllm {name}`\n" in CLI
-    command = commands()[name]
-    options = [option for option in command.get_params(click.Context(command)) if option.param_type_name == "option"]
-    assert options
-    spelled = [text for option in options for text in option.opts]
-    assert [text for text in spelled if not re.search(rf"`{text}[` ]", CLI)] == []
-
-
-@pytest.mark.parametrize(
-    ("title", "kinds"),
-    [
-        ("validate", [Problem]),
-        ("plan", [Change, FieldChange]),
-        ("status", [Status, ModelStatus, ReplicaStatus, rayllm.Node]),
-        ("plugins", [PluginInfo]),
-    ],
-)
-def test_every_field_of_the_json_is_on_the_page(title: str, kinds: list[type]) -> None:
-    """What a program may rely on."""
-    section = CLI.split(f"\n## `rayllm {title}`\n")[1].split("\n## ")[0]
-    fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
-    fields |= set(re.findall(r'"(\w+)": ', inspect.getsource(import_module(f"rayllm.cli.{title}"))))
-    assert {name for name in fields if f"`{name}`" not in section} == set()
 
 
 def test_every_state_of_a_model_is_on_the_page() -> None:

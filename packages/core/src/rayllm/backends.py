@@ -32,12 +32,15 @@ class Node:
     """One machine of a cluster as the platform or Ray reports it."""
 
     id: str
+    """Ray's id of it."""
     state: str
     """`alive` or `dead`."""
     reason: str = ""
     """Why it is not alive."""
     address: str = ""
+    """Its IP address."""
     head: bool = False
+    """True for the node where Ray's own records and the gateway are."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """Ray's resource names and totals: `CPU`, `GPU`, `memory` (bytes), …"""
 

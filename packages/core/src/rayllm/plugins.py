@@ -37,13 +37,17 @@ class PluginInfo:
     module: str
     """What the entry point names."""
     distribution: str | None = None
+    """Who brought it; None if unknown."""
     version: str | None = None
+    """The distribution's."""
     state: Literal["loaded", "broken", "disabled"] = "loaded"
+    """What became of it."""
     offers: tuple[str, ...] = ()
     """`engine vllm`, `backend local`, `source file`, …"""
     cause: str | None = None
     """Why it is broken; an exception's own words."""
     cure: str | None = None
+    """What to do about it."""
     import_ms: float | None = None
     """Milliseconds its import took; None where it was not tried."""
 

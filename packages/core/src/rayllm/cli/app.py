@@ -19,11 +19,12 @@ from rayllm.cli.init import init
 from rayllm.cli.logs import logs
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins
+from rayllm.cli.schema import schema
 from rayllm.cli.status import status
 from rayllm.cli.up import up
 from rayllm.cli.validate import validate
 
-COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins, explain)
+COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins, explain, schema)
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
 
 

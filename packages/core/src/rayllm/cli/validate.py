@@ -14,9 +14,11 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
       rayllm validate
       rayllm validate -f prod.yaml --json
     """
+    from dataclasses import asdict
+
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
-    from rayllm.config import ConfigErrors, load
+    from rayllm.config import ConfigErrors, Verdict, load
 
     output = Output()
     plugins = discover(output)
@@ -24,10 +26,10 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
         checked = load(file, plugins)
     except ConfigErrors as error:
         if json:
-            output.print_json({"file": str(file), "valid": False, "problems": error.as_json()})
+            output.print_json(asdict(Verdict(str(file), valid=False, problems=error.problems)))
         raise
     if json:
-        output.print_json({"file": str(file), "valid": True, "problems": []})
+        output.print_json(asdict(Verdict(str(file), valid=True)))
         return
     count = len(checked.config.models)
     models = f"{count} model{'s' * (count != 1)}"

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from rayllm.config.check import Checked, load
-from rayllm.config.problems import ConfigErrors, Problem
+from rayllm.config.problems import ConfigErrors, Problem, Verdict
 
-__all__ = ["Checked", "ConfigErrors", "Problem", "load"]
+__all__ = ["Checked", "ConfigErrors", "Problem", "Verdict", "load"]

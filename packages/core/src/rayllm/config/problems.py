@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rayllm.errors import InputError
 
@@ -17,12 +16,15 @@ class Problem:
     line: int
     """From 1; 0 where the file as a whole is meant."""
     column: int
+    """From 1; 0 where the file as a whole is meant."""
     name: str
     """Dotted path of the key, `models.smollm2.engine`; empty for the file itself."""
     message: str
+    """What is wrong."""
     choices: str = ""
-    """What would be valid: `installed: vllm, sglang`."""
+    """What would be valid: `installed: vllm, sglang`; may be empty."""
     cure: str = ""
+    """What to do; may be empty."""
 
     def render(self, path: Path) -> str:
         """`rayllm.yaml:7:13  models.a.engine: no engine "vlm"   installed: vllm`, and the cure below it."""
@@ -35,6 +37,18 @@ class Problem:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `rayllm validate --json` prints."""
+
+    file: str
+    """The file, as it was named."""
+    valid: bool
+    """True if there are no problems."""
+    problems: Sequence[Problem] = ()
+    """All that is wrong, in the order of the file."""
+
+
 class ConfigErrors(InputError):  # noqa: N818 - it holds them all
     """All that is wrong with a file. Nothing was changed."""
 
@@ -43,6 +57,4 @@ class ConfigErrors(InputError):  # noqa: N818 - it holds them all
         self.problems: Sequence[Problem] = sorted(set(problems))
         count = len(self.problems)
         lines = [problem.render(path) for problem in self.problems]
-        super().__init__(
-            "\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]), topic="config"
-        )
+        super().__init__("\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]))

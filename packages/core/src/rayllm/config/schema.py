@@ -31,7 +31,9 @@ class ReplicaRange(Strict):
     """Replicas that follow the load."""
 
     min: int = Field(default=1, ge=0)
+    """At least so many; `0` lets the model sleep until somebody asks for it."""
     max: int = Field(default=1, ge=1)
+    """At most so many."""
     target_ongoing: float = Field(default=8, gt=0)
     """Requests in flight per replica that the autoscaler aims at."""
 
@@ -40,11 +42,11 @@ class Resources(Strict):
     """What one replica needs."""
 
     gpus: int = Field(default=0, ge=0)
-    """Whole GPUs."""
+    """Whole GPUs; they are the only ones that the replica sees."""
     cpus: float = Field(default=1, gt=0)
     """CPU cores that Ray reserves."""
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
-    """Main memory that Ray reserves: `8GiB`."""
+    """Main memory that Ray reserves: `8GiB`, `500MB`, or a number of bytes."""
 
 
 class ModelConfig(Strict):
@@ -57,10 +59,12 @@ class ModelConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     """That engine's own options."""
     environment: str = "auto"
-    """`auto` takes a matching engine on the node or builds one; `current` is Ray's own Python; else a path."""
+    """Whose Python runs the engine. `auto`: an environment with the engine that is on the node already, else one that
+    RayLLM builds there. `current`: the Python that Ray runs on. Else the absolute path of one on the nodes."""
     replicas: Annotated[int, Field(ge=1)] | ReplicaRange = 1
-    """A number, or `{min, max, target_ongoing}`."""
+    """How many copies serve the model: a fixed number, or a range that follows the load."""
     resources: Resources = Field(default_factory=Resources)
+    """What each replica needs; one CPU core and no GPU if left out."""
     drain_s: float = Field(default=600, ge=0)
     """Seconds that requests in flight may take to finish when a replica stops."""
 
@@ -69,15 +73,20 @@ class GatewayConfig(Strict):
     """The OpenAI-compatible endpoint."""
 
     host: str = "127.0.0.1"
-    """Address to listen on: loopback."""
+    """The address to listen on. Only this machine's own (`127.0.0.1`, `localhost`, `::1`) until RayLLM has API keys:
+    whoever reaches the endpoint can use it."""
     port: int = Field(default=8000, ge=1, le=65535)
+    """Where OpenAI clients go: `http://HOST:PORT/v1`."""
 
 
 class DeploymentConfig(Strict):
     """A whole file."""
 
     name: DeploymentName
-    """The cluster's and the deployment's name."""
+    """The name of the cluster and of the deployment, by which it is found again when it runs."""
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    """Where the models run; by default the backend `local`."""
     models: dict[ModelName, ModelConfig] = Field(min_length=1)
+    """The models, by the name that clients send as `model`: letters, digits, `.`, `_` and `-`, at most 80."""
     gateway: GatewayConfig = Field(default_factory=GatewayConfig)
+    """The OpenAI-compatible endpoint; by default `127.0.0.1:8000`."""

@@ -19,8 +19,11 @@ class FieldChange:
     """One value that differs."""
 
     field: str
+    """Its key, as in the file: `options.max_model_len`; `code` is RayLLM's or a plugin's own."""
     before: Any
+    """What runs; null where it is not set."""
     after: Any
+    """What the file says; null where it is not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,16 @@ class Change:
     """What happens to one application."""
 
     kind: Kind
+    """`add`, `change`, `remove` or `keep`."""
     name: str
     """A model's name, or `gateway`."""
     fields: tuple[FieldChange, ...] = ()
+    """For `change`: what differs; nothing where a failed model is tried again."""
     effect: str = ""
-    """What it does to what runs now."""
+    """What it does to what runs now: `restarts its replica`, `restarts its replicas, a few at a time`, `restarts the
+    gateway`, `no restart`, `tries again what failed`, `stops it`, or empty."""
     summary: str = ""
-    """What it is."""
+    """Engine and weights, or the endpoint."""
 
     def to_json(self) -> Json:
         """As `plan --json` prints it."""
@@ -50,9 +56,9 @@ class Plan:
     changes: list[Change]
     """One for each model and the gateway, those that stay as they are included."""
     misfits: list[str]
-    """What no node has room for, in words with the numbers."""
+    """What no node has room for, in words with the numbers; `up` refuses it unless the backend adds nodes."""
     unsure: str = ""
-    """Why it can't be told what runs now."""
+    """Why it can't be told what runs now; empty where it can."""
 
     @property
     def has_changes(self) -> bool:
@@ -66,7 +72,7 @@ class Plan:
 
     def to_json(self) -> Json:
         """As `plan --json` prints it."""
-        return {"name": self.name, "changes": [change.to_json() for change in self.changes], "misfits": self.misfits}
+        return asdict(self)
 
 
 def plan(wanted: Mapping[str, Json], deployed: Mapping[str, Json]) -> list[Change]:

@@ -22,13 +22,17 @@ class ReplicaStatus:
     """One replica, as it reports itself."""
 
     replica: str
+    """Serve's id of the replica."""
     node: str
+    """Ray's id of its node."""
     phase: str
     """`environment`, `weights`, `starting`, `ready` or `leaving`."""
     detail: str
+    """How far the phase is; the engine's last line while it starts."""
     since: float
-    """Unix time at which the phase began."""
+    """When the phase began, in seconds since 1970."""
     log: str
+    """The engine's log, relative to Ray's log folder on that node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,24 @@ class ModelStatus:
     """One model, or the gateway."""
 
     name: str
+    """The model's, or `rayllm` for the gateway."""
     state: str
     """`ready`, `starting`, `restarting`, `waiting` (nothing to run it on yet), `failed` or `unhealthy`."""
     engine: str
+    """The engine's name; empty for the gateway."""
     running: int
+    """Replicas that Serve counts as running."""
     wanted: int
+    """Replicas that Serve wants."""
     message: str = ""
-    """Serve's own words, when something is wrong."""
+    """Serve's own words, when something is wrong; for programs and reports, not for reading."""
     replicas: list[ReplicaStatus] = field(default_factory=list)
+    """Those that have reported."""
     failure: dict[str, Any] | None = None
-    """The last failure, if the model has not been ready since: message, cause, cure, log, node, count."""
+    """The last failure, if the model has not been ready since: `message`, `cause`, `cure`, `at` (seconds since 1970),
+    `count` (in a row), `replica`, `node`, `log`."""
     past: dict[str, Any] | None = None
-    """The last failure of a model that is ready again, if it was within the last hour."""
+    """The same of a model that is ready again, if it was within the last hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +65,17 @@ class Status:
     """A deployment."""
 
     name: str
+    """The deployment's."""
     gateway_url: str
+    """Where OpenAI clients go, without `/v1`."""
     dashboard_url: str
+    """Ray's dashboard."""
     gateway: ModelStatus | None
+    """The endpoint, told as a model is; null if it is not deployed."""
     models: dict[str, ModelStatus]
+    """By name."""
     nodes: list[Node]
+    """The cluster's machines."""
 
     def to_json(self) -> Json:
         """As `status --json` prints it."""
