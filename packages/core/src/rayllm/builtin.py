@@ -19,8 +19,9 @@ def rayllm_backends() -> Iterator[AnyBackend]:
 
 @hookimpl
 def rayllm_model_sources() -> Iterator[ModelSource]:
-    """Offer `file` and `package`."""
+    """Offer `file`, `package` and `hf`."""
     from rayllm.serving.weights import sources
 
     yield sources.FILE
     yield sources.PACKAGE
+    yield sources.HUB

@@ -30,6 +30,7 @@ from rayllm.serving.processes.ports import HeldPort, hold_port
 from rayllm.serving.processes.supervised import sweep
 from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
 from rayllm.serving.weights.ensure import ensure_weights
+from rayllm.serving.weights.shape import require_model
 
 logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -105,6 +106,7 @@ class EngineReplica:
         )
         await self._member.enter("weights")
         folder = await asyncio.to_thread(ensure_weights, self.spec.source, plugins, python, self._member.detail)
+        await asyncio.to_thread(require_model, folder, self.spec.options, self._device)
         self._port = await asyncio.to_thread(hold_port, HOST)
         command = engine.commands(
             Launch(

@@ -62,7 +62,7 @@ def ensure_environment(engine: AnyEngine, choice: str, device: Device, report: F
     if choice == "auto":
         if not needed or interpreters.satisfied_here(needed):
             return sys.executable
-        return _built(engine.name, wanted, device, report)
+        return build_environment(engine.name, wanted, device, report)
     python = sys.executable if choice == "current" else interpreters.at(choice)
     if needed:
         interpreters.require(python, needed, engine.name)
@@ -88,9 +88,13 @@ def _python_request(wanted: Environment) -> str:
     return here if fits else wanted.python
 
 
-def _built(engine: str, wanted: Environment, device: Device, report: FetchProgress) -> str:
-    """The interpreter of the finished environment, building it first if need be."""
-    folder = folder_of(engine, wanted, device)
+def build_environment(name: str, wanted: Environment, device: Device, report: FetchProgress) -> str:
+    """The interpreter of the finished environment for `name`, building it first if need be.
+
+    Raises:
+        RayllmError: it can't be built; with uv's own words and what to do.
+    """
+    folder = folder_of(name, wanted, device)
     if python := _finished(folder):
         return python
     lock = folder.with_name(f".{folder.name}.lock")

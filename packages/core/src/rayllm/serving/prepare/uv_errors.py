@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+from rayllm.serving.prepare.room import nearest_existing
+
 _CURES = (
     (
         r"Failed to fetch: .?https://download\.pytorch\.org/whl/cpu",
@@ -76,10 +78,5 @@ def cure_for(text: str, folder: Path) -> str:
     """
     for pattern, cure in _CURES:
         if re.search(pattern, text, re.IGNORECASE):
-            return cure.format(folder=folder, free_gb=shutil.disk_usage(_existing(folder)).free / 1e9)
+            return cure.format(folder=folder, free_gb=shutil.disk_usage(nearest_existing(folder)).free / 1e9)
     return "the cause above is uv's own; start again once it is gone"
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return folder if folder.exists() else _existing(folder.parent)

