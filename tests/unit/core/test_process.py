@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rayllm.serving.processes import reaper
 from rayllm.serving.processes.supervised import OWNER, Supervised, marked, sweep
 
 WAIT_S = 10.0
@@ -137,6 +139,24 @@ def test_exit_status_and_log(marker: str, tmp_path: Path) -> None:
     started.stop()
     assert started.poll() == 3
     assert log.read_text() == "before\nout\nerr\n"
+
+
+def test_a_program_that_ends_before_it_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exit status is still there to be read: on a busy machine it may be over before the reaper looks."""
+    starts = subprocess.Popen
+
+    def and_ends(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        program = starts(*args, **options)
+        until(lambda: " Z " in Path(f"/proc/{program.pid}/stat").read_text(), "the program's end")
+        return program
+
+    monkeypatch.setattr(subprocess, "Popen", and_ends)
+    said: list[str] = []
+    monkeypatch.setattr(reaper, "tell", said.append)
+    monkeypatch.setattr(reaper, "prepare", lambda: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setattr(sys, "argv", ["reaper.py", "1", "sh", "-c", "exit 3"])
+    reaper.main()
+    assert said[1:] == ["exit 3"]
 
 
 def test_environment_is_what_was_passed(marker: str, tmp_path: Path) -> None:

@@ -38,12 +38,12 @@ def main() -> None:
     grace_s, argv = float(sys.argv[1]), sys.argv[2:]
     wakeup = prepare()
     try:
-        leader = start(argv)
+        program = start(argv)
     except OSError as error:
         tell(f"error {error.errno} {error.strerror}")
         return
-    tell(f"pid {leader}")
-    Reaper(leader, grace_s, wakeup).run()
+    tell(f"pid {program.pid}")
+    Reaper(program, grace_s, wakeup).run()
 
 
 def prepare() -> int:
@@ -64,7 +64,7 @@ def prepare() -> int:
     return reading
 
 
-def start(argv: list[str]) -> int:
+def start(argv: list[str]) -> subprocess.Popen[bytes]:
     """Start the program with exactly the environment this process was started with."""
     # os.environ may have gained LC_CTYPE from the interpreter; the kernel's copy has not.
     pairs = (pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if pair)
@@ -87,7 +87,7 @@ def start(argv: list[str]) -> int:
         stdout=2,
         start_new_session=True,
         preexec_fn=in_child,  # noqa: PLW1509 - safe with one thread
-    ).pid
+    )
 
 
 def tell(line: str) -> None:
@@ -99,8 +99,10 @@ def tell(line: str) -> None:
 class Reaper:
     """Waits for the owner, for signals and for children; then ends what is left."""
 
-    def __init__(self, leader: int, grace_s: float, wakeup: int) -> None:
-        self.leader: int | None = leader
+    def __init__(self, program: subprocess.Popen[bytes], grace_s: float, wakeup: int) -> None:
+        # Kept until it is buried: a Popen that is let go takes the status of a child that has ended along.
+        self.program = program
+        self.leader: int | None = program.pid
         self.grace_s = grace_s
         self.deadline: float | None = None
         self.wakeup = wakeup
@@ -146,7 +148,8 @@ class Reaper:
                 return True
             if pid == self.leader:
                 self.leader = None
-                tell(f"exit {os.waitstatus_to_exitcode(status)}")
+                self.program.returncode = os.waitstatus_to_exitcode(status)
+                tell(f"exit {self.program.returncode}")
                 if self.deadline is None:
                     self.stop(self.grace_s)
                 else:  # it was asked to stop; what it did not end itself is asked now
