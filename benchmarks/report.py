@@ -1,0 +1,73 @@
+"""From results to pages: `docs/benchmarks.md`, and the short table in the README, each between its marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.pairs import Median
+from benchmarks.results import Comparison, Figure, Result
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+HEAD = "| what | RayLLM | compared with | median of the pairs (95 %) | wanted | |\n|---|---|---|---|---|---|\n"
+
+
+def between_marks(page: str, content: str) -> str:
+    """The page with `content` between its marks.
+
+    Raises:
+        ValueError: the page has no marks.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the page has no marks")
+    return f"{before}{BEGIN}\n{content}{END}{after}"
+
+
+def page(results: Sequence[Result]) -> str:
+    """Every figure of every subject."""
+    return "\n".join(_section(result) for result in results)
+
+
+def short(results: Sequence[Result]) -> str:
+    """The headlines of all subjects, for the README."""
+    rows = [row for result in results for row in _rows(result) if row.headline]
+    return HEAD + "".join(map(_row, rows))
+
+
+def read_all(folder: Path) -> list[Result]:
+    """The last result of every subject."""
+    return [Result.read(file) for file in sorted(folder.glob("*.json"))]
+
+
+def _rows(result: Result) -> list[Comparison | Figure]:
+    return [*result.comparisons, *result.figures]
+
+
+def _section(result: Result) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+    told = f"{result.date}, {result.machine}; {versions}. {result.method[:1].upper()}{result.method[1:]}."
+    rows = "".join(map(_row, _rows(result)))
+    return f"## {result.title}\n\n{told}\n\n{HEAD}{rows}"
+
+
+def _row(row: Comparison | Figure) -> str:
+    if isinstance(row, Figure):
+        own = Median.of(row.values)
+        spread = f" ({_number(own.low)} to {_number(own.high)})" if own.count > 1 else ""
+        wanted = "" if row.bound is None else f"≤ {_number(row.bound)} {row.unit}"
+        return f"| {row.what} | {_number(own.value)} {row.unit}{spread} | | | {wanted} | {row.verdict or ''} |\n"
+    ours, theirs, pairs = Median.of(row.ours), Median.of(row.theirs), Median.of(row.pairs)
+    unit, sign = ("", "") if row.how == "ratio" else (f" {row.unit}", "+")
+    median = f"{pairs.value:{sign}.3g}{unit} ({pairs.low:{sign}.3g} to {pairs.high:{sign}.3g})"
+    wanted = "" if row.bound is None else f"{'≥' if row.at_least else '≤'} {_number(row.bound)}{unit}"
+    return (
+        f"| {row.what} | {_number(ours.value)} {row.unit} | {row.beside}: {_number(theirs.value)} {row.unit}"
+        f" | {median} | {wanted} | {row.verdict or ''} |\n"
+    )
+
+
+def _number(value: float) -> str:
+    """Three digits, more where they stand before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004
