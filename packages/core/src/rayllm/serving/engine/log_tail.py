@@ -7,6 +7,11 @@ from pathlib import Path
 
 _ERROR = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt)): (.+)")
 _TRACEBACK = "Traceback (most recent call last)"
+_HEADLINE = re.compile(r":\s*$|validation errors? for \w+$")
+"""An error that says what it is about on the lines below: pydantic's, and lists."""
+_BELOW = 4
+_LONGEST = 400
+"""Characters of a line: some errors list everything that would have been right."""
 _READ = 64 * 1024
 
 
@@ -31,7 +36,13 @@ def error_of(lines: list[str]) -> str:
     it, they mention errors that they get along with.
     """
     first = next((number for number, line in enumerate(lines) if _TRACEBACK in line), 0)
-    for line in lines[first:] + lines[:first]:
-        if match := _ERROR.search(line):
-            return f"{match[1]}: {match[2].strip()}"
-    return "\n".join(lines[-5:])
+    for number in (*range(first, len(lines)), *range(first)):
+        if match := _ERROR.search(lines[number]):
+            said = f"{match[1]}: {match[2].strip()}"
+            below = lines[number + 1 : number + 1 + _BELOW] if _HEADLINE.search(said) else []
+            return "\n".join(_cut(line) for line in [said, *below])
+    return "\n".join(_cut(line) for line in lines[-5:])
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
