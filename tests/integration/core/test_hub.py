@@ -142,7 +142,8 @@ def test_gated(hub: FakeHub, node: Node) -> None:
     assert problem.message == "org/gated is gated, and no token was sent"
     assert "Cannot access gated repo" in str(problem.cause)
     assert f"accept its terms at {hub.url}/org/gated" in str(problem.cure)
-    assert "secrets: {HF_TOKEN: {env: HF_TOKEN}}" in str(problem.cure)
+    assert "with `secrets: {HF_TOKEN: {env: HF_TOKEN}}` in the file" in str(problem.cure)
+    assert f"{node.folder}/home/secrets/HF_TOKEN, mode 0600" in str(problem.cure)
     node.give_token("hf_somebody_else")
     problem = node.fails("hf://org/gated")
     assert problem.message == "org/gated is gated, and the token's owner may not read it"

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
 def test_the_pages_example_is_right(check: Checker) -> None:
     """As it stands, beside the plugins that it names."""
     example = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
-    config = check.right(example).config
+    config = check.right(example, {"HF_TOKEN": "a-token"}).config
     assert set(config.model_fields_set) == set(DeploymentConfig.model_fields)
     assert set(config.models["smollm2"].model_fields_set) == set(ModelConfig.model_fields)
 

@@ -19,7 +19,7 @@ from rayllm.serving.processes.supervised import OWNER
 from rayllm_backend_local import dashboard, leftovers, processes
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.ray_command import LOOPBACK
-from rayllm_backend_local.state import Folder, State, Wanted, last_lines
+from rayllm_backend_local.state import Folder, State, Wanted, last_lines, write_private
 
 # Not `-m`: that would put the folder the person stands in on the path of the modules.
 _SUPERVISE = (
@@ -51,6 +51,8 @@ class LocalBackend(ClusterBackend):
             elif found:
                 progress("cluster", "clearing up what ended without being stopped")
                 leftovers.clear(folder)
+            for name, value in spec.secrets.items():
+                write_private(folder.home / "secrets" / name, value)
             PortClaim.take(spec.name, spec.gateway_host, spec.gateway_port).release()
             folder.write_wanted(wanted)
             _await_ready(folder, found.supervisor if found and runs else _launch(folder), progress)

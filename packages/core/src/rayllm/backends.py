@@ -25,6 +25,9 @@ class ClusterSpec:
     """The cluster's name: how it is found again from anywhere."""
     gateway_host: str
     gateway_port: int
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values by name, for the files `$RAYLLM_HOME/secrets/NAME` (mode 0600) of the nodes that need them. They may stand
+    in no log, argument list or report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_it_takes_a_cluster_that_is_closed_to_strangers(dashboard: FakeDashboard
     assert shown.lines == [f"· cluster: asking {dashboard.url}", f"✔ cluster: Ray 2.60.0 at {dashboard.url}"]
     assert backend(dashboard).find("demo") == cluster
     assert TOKEN not in repr(cluster)
+
+
+def test_it_lays_no_secrets(dashboard: FakeDashboard, shown: Shown) -> None:
+    """It says so, by name."""
+    spec = replace(SPEC, secrets={"HF_TOKEN": "hf_secret"})
+    backend(dashboard).ensure(spec, shown)
+    assert "✔ secrets: HF_TOKEN: this backend lays no files, put each on the nodes by hand" in shown.lines
+    assert "hf_secret" not in f"{shown.lines}{spec}"
 
 
 def test_it_refuses_an_open_cluster(dashboard: FakeDashboard, shown: Shown) -> None:

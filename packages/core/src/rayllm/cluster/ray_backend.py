@@ -50,6 +50,9 @@ class RayBackend(ClusterBackend):
                 cure="start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true",
                 topic="open-cluster",
             )
+        if spec.secrets:
+            names = ", ".join(sorted(spec.secrets))
+            progress("secrets", f"{names}: this backend lays no files, put each on the nodes by hand", done=True)
         progress("cluster", f"Ray {version} at {self._options.address}", done=True)
         return cluster
 

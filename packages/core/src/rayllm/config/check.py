@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rayllm.config.rules import (
     check_source,
 )
 from rayllm.config.schema import ClusterConfig, DeploymentConfig
+from rayllm.config.secret_values import read_secrets
 from rayllm.config.validation import validate
 from rayllm.engines import Options
 from rayllm.names import did_you_mean
@@ -40,6 +41,8 @@ class Checked:
     """Each model's validated `options:`, by the model's name."""
     from_environment: Mapping[KeyPath, str]
     """Text as written (`${env:TOKEN}`) of each value that came from the environment, by its path in the file."""
+    secrets: Mapping[str, str] = field(repr=False)
+    """The values of `secrets:`, by name."""
 
 
 def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) -> Checked:
@@ -64,6 +67,7 @@ def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) 
             check_launch(document, plugins.engines[config.models[name].engine], checked, name, config.models[name])
     check_host(document)
     check_no_secrets(document)
+    secrets = read_secrets(document, config.secrets, environ) if config else {}
     if document.problems or config is None or backend is None or backend_options is None:
         raise ConfigErrors(path, document.problems)
     return Checked(
@@ -73,6 +77,7 @@ def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) 
         backend_options=backend_options,
         engine_options=engine_options,
         from_environment=document.raw,
+        secrets=secrets,
     )
 
 

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints, model_validator
 
 DeploymentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 """Lower case words joined by single dashes: it becomes part of application names, paths and folders."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=80)]
 """What clients send as `model`."""
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=80)]
+"""As an environment variable is called; on the nodes it is a file's name."""
 
 
 class Strict(BaseModel):
     """Base of every block: an unknown key or a wrong type is an error, never a guess."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class SecretSource(Strict):
+    """Where the operator's side reads a secret: one of the two."""
+
+    env: str | None = Field(default=None, min_length=1)
+    """Name of an environment variable."""
+    file: str | None = Field(default=None, min_length=1)
+    """Path of a file that only its owner may read; a relative one is meant from the folder of this file."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> SecretSource:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("either `env: NAME` or `file: PATH` expected")
+        return self
 
 
 class ClusterConfig(Strict):
@@ -90,3 +107,5 @@ class DeploymentConfig(Strict):
     """The models, by the name that clients send as `model`: letters, digits, `.`, `_` and `-`, at most 80."""
     gateway: GatewayConfig = Field(default_factory=GatewayConfig)
     """The OpenAI-compatible endpoint; by default `127.0.0.1:8000`."""
+    secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
+    """What nodes need and nobody else may see, by name (`HF_TOKEN`), and where `rayllm up` reads it."""

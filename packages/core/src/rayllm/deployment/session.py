@@ -30,7 +30,9 @@ class Session:
     def ensure(self, progress: Progress) -> Cluster:
         """Create the cluster, or take the one that is there."""
         gateway = self.checked.config.gateway
-        spec = ClusterSpec(name=self.name, gateway_host=gateway.host, gateway_port=gateway.port)
+        spec = ClusterSpec(
+            name=self.name, gateway_host=gateway.host, gateway_port=gateway.port, secrets=self.checked.secrets
+        )
         return self._placed(self.backend.ensure(spec, progress))
 
     def find(self) -> Cluster | None:

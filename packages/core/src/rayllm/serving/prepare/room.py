@@ -27,6 +27,7 @@ def require_room(folder: Path, needed: int, what: str) -> None:
         raise RayllmError(
             f"no room for {what}: {in_words(needed)} needed, {in_words(free)} free at {folder}",
             cure="free some space there, or set RAYLLM_HOME to another disk and start Ray anew",
+            topic="disk-full",
         )
 
 

@@ -1,4 +1,4 @@
-"""What went wrong at the Hugging Face hub, in words for a person. Pure."""
+"""What went wrong at the Hugging Face hub, in words for a person."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ from collections.abc import Callable
 from rayllm.errors import InputError, RayllmError
 from rayllm.names import nearest
 from rayllm.serving.prepare.room import in_words
+from rayllm.serving.secrets import place_of
 from rayllm.serving.weights.hub_script_run import TOKEN, HubError
 from rayllm.serving.weights.hub_uri import HubUri
 
 _SHOWN = 10
-GIVE_TOKEN = f"give one: a token from the hub's settings under `secrets: {{{TOKEN}: {{env: {TOKEN}}}}}` in the file"
 
 
 def explain(uri: HubUri, problem: HubError) -> RayllmError:
     """The error that a person sees, for what the script said of `uri`."""
-    return _KINDS.get(problem.kind, _other)(uri, problem)
+    make, topic = _KINDS.get(problem.kind, (_other, None))
+    error = make(uri, problem)
+    error.topic = topic
+    return error
+
+
+def _give_token() -> str:
+    """What to do where a token is missing or wrong."""
+    return (
+        f"give the hub's token to `rayllm up` in the environment, with `secrets: {{{TOKEN}: {{env: {TOKEN}}}}}` in the "
+        f"file; with the backend ray, lay it on node {socket.gethostname()} yourself: {place_of(TOKEN)}, mode 0600"
+    )
 
 
 def _gated(uri: HubUri, problem: HubError) -> RayllmError:
@@ -31,7 +42,7 @@ def _gated(uri: HubUri, problem: HubError) -> RayllmError:
     return RayllmError(
         f"{uri.repo} is gated, and no token was sent",
         cause=problem.words,
-        cure=f"accept its terms at {page}, then {GIVE_TOKEN}",
+        cure=f"accept its terms at {page}, then {_give_token()}",
     )
 
 
@@ -45,7 +56,7 @@ def _repository(uri: HubUri, problem: HubError) -> RayllmError:
     return InputError(
         f"the hub has no {uri.repo}, or it is private and no token was sent",
         cause=problem.words,
-        cure=f"check the name; if it is private, {GIVE_TOKEN}",
+        cure=f"check the name; if it is private, {_give_token()}",
     )
 
 
@@ -53,7 +64,7 @@ def _token(uri: HubUri, problem: HubError) -> RayllmError:
     return RayllmError(
         f"the hub does not know the token that was sent for {uri.repo}",
         cause=problem.words,
-        cure=f"make a new one in the hub's settings and {GIVE_TOKEN.removeprefix('give one: ')}, then: rayllm up",
+        cure=f"make a new one in the hub's settings, then {_give_token()}",
     )
 
 
@@ -62,7 +73,7 @@ def _refused(uri: HubUri, problem: HubError) -> RayllmError:
     return RayllmError(
         f"the hub refuses {uri.repo}",
         cause=problem.words,
-        cure=narrow if problem.facts["token"] else GIVE_TOKEN,
+        cure=narrow if problem.facts["token"] else _give_token(),
     )
 
 
@@ -112,7 +123,7 @@ def _offline(uri: HubUri, problem: HubError) -> RayllmError:
 
 
 def _limit(uri: HubUri, problem: HubError) -> RayllmError:
-    told = "" if problem.facts["token"] else f"; with a token it allows more: {GIVE_TOKEN.removeprefix('give one: ')}"
+    told = "" if problem.facts["token"] else f"; with a token it allows more: {_give_token()}"
     return RayllmError(
         f"the hub lets this address ask no more for {uri.repo}",
         cause=problem.words,
@@ -162,18 +173,19 @@ def _other(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-_KINDS: dict[str, Callable[[HubUri, HubError], RayllmError]] = {
-    "gated": _gated,
-    "repository": _repository,
-    "token": _token,
-    "refused": _refused,
-    "revision": _revision,
-    "file": _file,
-    "unreachable": _unreachable,
-    "offline": _offline,
-    "limit": _limit,
-    "server": _server,
-    "checksum": _checksum,
-    "disk": _disk,
-    "large": _large,
+_KINDS: dict[str, tuple[Callable[[HubUri, HubError], RayllmError], str]] = {
+    "gated": (_gated, "hub-gated"),
+    "token": (_token, "hub-gated"),
+    "refused": (_refused, "hub-gated"),
+    "repository": (_repository, "hub-missing"),
+    "revision": (_revision, "hub-missing"),
+    "file": (_file, "hub-missing"),
+    "unreachable": (_unreachable, "hub-unreachable"),
+    "offline": (_offline, "hub-unreachable"),
+    "limit": (_limit, "hub-unreachable"),
+    "server": (_server, "hub-unreachable"),
+    "checksum": (_checksum, "weights-incomplete"),
+    "large": (_large, "weights-missing"),
+    "disk": (_disk, "disk-full"),
 }
+"""What makes the error, and the topic that tells more, by what the script said."""

@@ -30,7 +30,8 @@ def choose(repo: str, files: Mapping[str, int], file: str | None) -> list[str]:
     """
     if file is not None:
         if file not in files:
-            raise InputError(f"{repo} has no file {file}", cure=_offer(repo, files) or f"see the files of {repo}")
+            cure = _offer(repo, files) or f"see the files of {repo}"
+            raise InputError(f"{repo} has no file {file}", cure=cure, topic="hub-missing")
         return [file]
     paths = [PurePosixPath(name) for name in files]
     wanted = [path for path in paths if not _OTHER_FOLDERS.intersection(path.parts[:-1])]
@@ -38,11 +39,12 @@ def choose(repo: str, files: Mapping[str, int], file: str | None) -> list[str]:
     if weights:
         return sorted(str(path) for path in (*weights, *(path for path in wanted if _is_beside(path))))
     if offer := _offer(repo, files):
-        raise InputError(f"{repo} holds GGUF files: name the one to serve", cure=offer)
+        raise InputError(f"{repo} holds GGUF files: name the one to serve", cure=offer, topic="hub-missing")
     raise InputError(
         f"{repo} has no weights that can be served: no .safetensors, .bin, .pt or .gguf file",
         cause=f"it has {', '.join(sorted(files)[:_SHOWN]) or 'no files'}",
         cure="check the name: it may be a data set, an adapter's or an empty repository",
+        topic="hub-missing",
     )
 
 

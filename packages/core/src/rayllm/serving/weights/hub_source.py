@@ -158,4 +158,4 @@ def _write(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         cure = "the user that runs Ray must be able to write there; is there space left?"
-        raise RayllmError(f"{path} can't be written", cause=str(error), cure=cure) from error
+        raise RayllmError(f"{path} can't be written", cause=str(error), cure=cure, topic="home") from error

@@ -51,6 +51,7 @@ def require_files(names: Iterable[str], folder: Path, *, tokenizer: bool) -> Non
         raise InputError(
             f"{folder} has weights, but neither config.json nor Mistral's params.json beside them",
             cure="name the folder or repository of the whole model: an adapter or a part of one can't be served alone",
+            topic="weights-incomplete",
         )
     if tokenizer and not any(_is_tokenizer(name) for name in found):
         raise InputError(
@@ -59,6 +60,7 @@ def require_files(names: Iterable[str], folder: Path, *, tokenizer: bool) -> Non
                 "put the original model's tokenizer files beside the weights, or name another tokenizer in the "
                 "engine's arguments"
             ),
+            topic="weights-incomplete",
         )
 
 
@@ -72,6 +74,7 @@ def require_memory(needed: int, total: int, folder: Path) -> None:
         raise InputError(
             f"{folder} can't be loaded: its weights have {in_words(needed)}, this node's memory {in_words(total)}",
             cure="serve a smaller or quantized model, use GPUs (resources.gpus), or a node with more memory",
+            topic="memory",
         )
 
 
