@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from rayllm.backends import Progress
     from rayllm.config.schema import DeploymentConfig
+    from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.plan import Plan
     from rayllm.deployment.session import Session
-    from rayllm.deployment.status import Status
+    from rayllm.deployment.status import ModelStatus, Status
     from rayllm.plugins import Plugins
+    from rayllm.sources import FetchProgress
 
 
 def silent(step: str, detail: str, *, done: bool = False) -> None:
@@ -115,21 +117,93 @@ class RayLLM:
 
         return look(self.session)
 
-    def logs(self, model: str, *, lines: int = 200, follow: bool = False) -> Iterator[str]:
-        """The log of a model's engine in pieces of text: the newest replica's, or that of the last one that failed.
+    def model_status(self, model: str) -> ModelStatus:
+        """What one model does, why it is not ready (`cause`), and what to do about it (`cure`).
 
         Args:
-            model: its name in the file.
-            lines: how many of the last lines; -1 for all.
+            model: its name in the file, or that of one that runs and is no longer in the file.
+
+        Raises:
+            InputError: neither the file nor the cluster has such a model.
+            ClusterError: the cluster is not there, or not ready; or the model is not deployed.
+        """
+        from rayllm.deployment.status import model_of
+
+        return model_of(self.session, self.status(), model)
+
+    def scale(self, model: str, replicas: int, progress: Progress = silent) -> Status:
+        """Set the number of a model's replicas, and wait until so many run; those that run are not restarted.
+
+        The cluster is changed, the file is not: `plan` then shows the difference, and `up` sets it back to what the
+        file says. The model of a range (`replicas: {min, max}`) has that fixed number until then. A replica that is
+        too much finishes its requests first, `drain_s` seconds at most, after this has returned.
+
+        Args:
+            model: its name in the file; it has to be deployed.
+            replicas: how many, from 1.
+            progress: is told what goes on.
+
+        Raises:
+            InputError: the file has no such model, or `replicas` is less than 1.
+            ClusterError: the cluster is not ready, the model is not deployed, or somebody else is changing it.
+            DeploymentError: the nodes have no room for so many, or a new replica did not come up.
+        """
+        from rayllm.deployment.scale import scale
+
+        return scale(self.session, model, replicas, progress)
+
+    def logs(
+        self,
+        model: str,
+        replica: str | None = None,
+        *,
+        lines: int | None = None,
+        follow: bool = False,
+        last_start: bool = False,
+    ) -> Iterator[str]:
+        """What a model's engine wrote, in pieces of text: of the newest replica, or of the last one that failed.
+
+        Args:
+            model: its name in the file; `gateway` for the requests that went wrong there.
+            replica: whose log: an id as `status` tells it, or its beginning; also one that failed.
+            lines: how many of the last lines, -1 for all; by default 200, with `last_start` all.
             follow: go on as lines are added, until the iterator is closed.
 
         Raises:
-            InputError: the file has no such model.
+            InputError: the file has no such model, or the model no such replica.
             ClusterError: the cluster is not ready, or no engine has started yet.
         """
-        from rayllm.deployment.logs import read_log
+        from rayllm.deployment.logs import find_log, lines_of, read_log
 
-        return read_log(self.session, model, lines=lines, follow=follow)
+        log = find_log(self.session, model, replica, last_start=last_start)
+        return read_log(self.session, log, lines=lines_of(lines, last_start=last_start), follow=follow)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        model: str | None = None,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Iterator[ChatPart]:
+        """Ask a model through the endpoint; its answer in pieces, as they come. Needs no other package.
+
+        Args:
+            messages: the conversation, as OpenAI's API takes it: `[{"role": "user", "content": "hi"}]`.
+            model: its name in the file; not needed where the file has one alone.
+            max_tokens: of the answer at most; the model's own limit if left out.
+            temperature: 0 for the likeliest answer; the engine's default if left out.
+
+        Closing the iterator ends the request, in the engine too.
+
+        Raises:
+            InputError: the file has no such model, or several where none is named.
+            ClusterError: nobody can answer, the engine refuses the question, or the answer broke off.
+        """
+        from rayllm.deployment.chat import chat, question
+
+        asked = question(self.session, messages, model, max_tokens, temperature)
+        return chat(asked, self.session)
 
     def openai(self, **options: Any) -> openai.OpenAI:
         """A client of the endpoint, from the `openai` package.
@@ -138,6 +212,7 @@ class RayLLM:
             options: passed on to `openai.OpenAI`; `api_key` is not needed while the endpoint asks for none.
 
         Raises:
+            last_start: of the engine that started last, be it one that failed while others serve.
             ClusterError: the cluster is not there, or not ready.
             InputError: the `openai` package is not installed.
         """

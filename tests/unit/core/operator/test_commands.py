@@ -34,7 +34,15 @@ HERE = Path("rayllm.yaml")
 ONE = "name: demo\nmodels: {small: {engine: toy, source: file:/weights/small}}"
 NODE = {"node_id": "n1", "state": "ALIVE", "resources_total": {"CPU": 8.0}}
 REPLICA = {"model": "small", "replica": "r1", "node": "n1", "phase": "ready", "detail": "", "since": 1.0}
-FAILURE = {"message": "the engine died", "cause": "Error: a\nand b", "cure": "", "at": 1.0, "count": 1, "node": "n1"}
+FAILURE = {
+    "replica": "r0",
+    "message": "the engine died",
+    "cause": "Error: a\nand b",
+    "cure": "",
+    "at": 1.0,
+    "count": 1,
+    "node": "n1",
+}
 
 
 class Screen:
@@ -185,7 +193,7 @@ def test_status_when_something_is_wrong(dashboard: FakeDashboard, screen: Screen
         "  small: the engine died",
         "    cause   Error: a",
         "            and b",
-        "    log     rayllm logs small",
+        "    log     rayllm logs small --last-start",
         "  gateway: port 8000 is taken",
     ]
     dashboard.serve.put({"applications": []})
@@ -204,7 +212,7 @@ def test_status_of_a_model_that_is_ready_again(dashboard: FakeDashboard, screen:
     assert told[0].startswith("  small: ready again; failed 2 times, last ")
     assert told[1:] == [
         "    do      use a GPU",
-        "    log     rayllm logs small",
+        "    log     rayllm logs small --last-start",
         "    more    rayllm explain memory",
     ]
 
@@ -225,7 +233,7 @@ def test_logs_that_are_not_there(dashboard: FakeDashboard) -> None:
     """A name that is none, and a model whose engine has not started."""
     with pytest.raises(InputError, match=r"rayllm\.yaml has no model 'smal'.*small"):
         logs("smal", HERE)
-    cure = "see what it waits for: rayllm status"
+    cure = "see what it waits for: rayllm status small"
     with pytest.raises(ClusterError, match=f"no engine of small has started yet\n  do     {cure}"):
         logs("small", HERE)
     up(HERE)

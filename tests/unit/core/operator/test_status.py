@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from rayllm import Cluster
-from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status, log_of, status_of
-from rayllm.deployment.wording import describe, describe_past, failure_of
+from rayllm import Cluster, Node
+from rayllm.deployment.logs import logs_of, newest
+from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status, status_of
+from rayllm.deployment.wording import age, describe, describe_past, failure_of
 
 CLUSTER = Cluster(name="demo", dashboard_url="http://d", gateway_url="http://g", token="s3cret")
 FAILURE = {
@@ -101,6 +102,9 @@ def test_a_whole_deployment() -> None:
             wanted=1,
             replicas=[ReplicaStatus("r1", "n1", "ready", "d", 1, "rayllm/demo--m.r1.log")],
             failure=FAILURE,
+            cause="",
+            endpoint="http://g/v1",
+            config={"engine": "toy", "replicas": None},
         )
     }
     assert "s3cret" not in str(found.to_json())
@@ -183,12 +187,96 @@ def test_why_a_model_failed() -> None:
     assert str(failure_of(status("failed"))) == "m did not come up"
 
 
+def shown(found: ModelStatus, *, last_start: bool = False) -> str:
+    """The file of the log that is shown."""
+    return newest(logs_of(found), last_start=last_start).file
+
+
 def test_whose_log_is_shown() -> None:
     """The newest replica's, else that of the last failure."""
     both = status("starting", replica("ready", 1, name="r1"), replica("starting", 2, name="r2"), failure=FAILURE)
-    assert log_of(both) == ("n1", "rayllm/demo--m.r2.log")
-    assert log_of(status("failed", failure=FAILURE)) == ("n1", "rayllm/demo--m.r0.log")
+    assert shown(both) == "rayllm/demo--m.r2.log"
+    assert shown(status("failed", failure=FAILURE)) == "rayllm/demo--m.r0.log"
     preparing = status("starting", replica("ready", 1, name="r1"), replica("weights", 2, name="r2"))
-    assert log_of(preparing) == ("n1", "rayllm/demo--m.r1.log")
-    assert log_of(status("starting", replica("environment"))) is None
-    assert log_of(status("starting")) is None
+    assert shown(preparing) == "rayllm/demo--m.r1.log"
+    assert logs_of(status("starting", replica("environment"))) == []
+    assert logs_of(status("starting")) == []
+
+
+def test_whose_start_was_the_last() -> None:
+    """Whichever came later, a start or a failure; what fell before it is there by name."""
+    before = status("restarting", replica("ready", 1), failure=FAILURE)
+    assert (shown(before), shown(before, last_start=True)) == ("rayllm/demo--m.r1.log", "rayllm/demo--m.r0.log")
+    after = status("ready", replica("ready", 6), past=FAILURE)
+    assert shown(after, last_start=True) == "rayllm/demo--m.r1.log"
+    assert [(log.replica, log.node, log.state) for log in logs_of(after)] == [
+        ("r1", "n1", "ready"),
+        ("r0", "n1", "failed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("details", "said", "cause", "cure"),
+    [
+        (report("RUNNING", serve_replica()), snapshot(replica("ready")), "", ""),
+        (
+            report("DEPLOY_FAILED"),
+            snapshot(failures={"m": FAILURE}),
+            "the engine stopped while starting: RuntimeError: no memory",
+            "use a GPU",
+        ),
+        (
+            report("DEPLOY_FAILED"),
+            snapshot(failures={"m": {**FAILURE, "cause": "", "cure": ""}}),
+            "the engine stopped while starting",
+            "see what it wrote: rayllm logs m --last-start; then: rayllm up",
+        ),
+        (
+            report("RUNNING", serve_replica()),
+            snapshot(failures={"m": {**FAILURE, "cure": ""}}),
+            "the engine stopped while starting: RuntimeError: no memory",
+            "see what it wrote: rayllm logs m --last-start; it is tried again by itself",
+        ),
+        (
+            report("DEPLOY_FAILED", message="Traceback\nrayllm.errors.ClusterError: no port"),
+            None,
+            "no port",
+            "see what it wrote: rayllm logs m --last-start; then: rayllm up",
+        ),
+        (
+            report("DEPLOYING", serve_replica("STARTING")),
+            snapshot(replica("weights", detail="3 of 5 GiB")),
+            "its weights are being fetched: 3 of 5 GiB",
+            "wait: rayllm status m --watch",
+        ),
+        (report("DEPLOYING"), snapshot(), "Ray is starting its replica", "wait: rayllm status m --watch"),
+        (
+            report("DEPLOYING", serve_replica("STARTING", None, 60), required_resources={"CPU": 2, "GPU": 1}),
+            snapshot(),
+            "one replica needs 2 CPU cores, 1 GPU; the largest node has 4 CPU cores, 0 GPUs",
+            "ask for less under resources:, stop another model, or add a node",
+        ),
+        (
+            report("DEPLOYING", serve_replica(), serve_replica("STARTING", None, 60), required_resources={"CPU": 2.5}),
+            snapshot(),
+            "one replica needs 2.5 CPU cores; no node has that free, the best has 1.5 CPU cores",
+            "ask for less under resources:, stop another model, or add a node",
+        ),
+        (
+            report("DEPLOYING", serve_replica("STARTING", None, 60), required_resources={"CPU": 2}),
+            snapshot(),
+            "Ray has given its replica no node, though Serve's replicas leave room for it",
+            "see who else works on the cluster: `ray status` on its head node",
+        ),
+    ],
+)
+def test_one_cause_and_one_cure(details: dict[str, Any], said: dict[str, Any] | None, cause: str, cure: str) -> None:
+    """What Serve says, what the replicas report and what the nodes have, joined."""
+    nodes = [Node(id="n1", state="alive", resources={"CPU": 4.0})]
+    (found,) = status_of(CLUSTER, details, said, nodes).models.values()
+    assert (found.cause, found.cure) == (cause, cure)
+
+
+def test_how_long_ago() -> None:
+    """In the largest unit."""
+    assert [age(seconds) for seconds in (-1, 59, 60, 7199, 86400 * 2)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]

@@ -13,19 +13,36 @@ from typing import Annotated, Any
 import typer
 
 from rayllm.cli import show_version
+from rayllm.cli.chat import chat
 from rayllm.cli.down import down
 from rayllm.cli.explain import explain
 from rayllm.cli.init import init
-from rayllm.cli.logs import logs
+from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins
+from rayllm.cli.scale import scale
 from rayllm.cli.schema import schema
 from rayllm.cli.status import status
 from rayllm.cli.up import up
 from rayllm.cli.validate import validate
 
-COMMANDS: tuple[Callable[..., Any], ...] = (init, validate, plan, up, status, logs, down, plugins, explain, schema)
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    init,
+    validate,
+    plan,
+    up,
+    status,
+    logs,
+    chat,
+    scale,
+    down,
+    plugins,
+    explain,
+    schema,
+)
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
+CLASSES = {logs: LogsCommand}
+"""Commands that read their arguments in a way of their own."""
 
 
 def _help(command: Callable[..., Any]) -> str:
@@ -66,4 +83,4 @@ app = typer.Typer(
     help=_help(rayllm),
 )
 for command in COMMANDS:
-    app.command(help=_help(command))(command)
+    app.command(help=_help(command), cls=CLASSES.get(command))(command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from rayllm.errors import ClusterError
@@ -17,6 +19,20 @@ class TokenError(ClusterError):
 
 def connect(url: str, token: str | None, *, header: str, timeout_s: float) -> httpx.Client:
     """A client for `url` that shows `token` in `header`; no single wait takes longer than `timeout_s` seconds.
+
+    Raises:
+        ClusterError: `url` is no address, or `token` can't stand in a header. Neither stands in the error's text.
+    """
+    return httpx.Client(**_settings(url, token, header=header), timeout=timeout_s)
+
+
+def connect_async(url: str, token: str | None, *, header: str) -> httpx.AsyncClient:
+    """As `connect`, for a stream: it waits as long as it takes."""
+    return httpx.AsyncClient(**_settings(url, token, header=header), timeout=None)  # noqa: S113
+
+
+def _settings(url: str, token: str | None, *, header: str) -> dict[str, Any]:
+    """What every client is made with.
 
     Raises:
         ClusterError: `url` is no address, or `token` can't stand in a header. Neither stands in the error's text.
@@ -40,4 +56,4 @@ def connect(url: str, token: str | None, *, header: str, timeout_s: float) -> ht
     headers = {header: f"Bearer {token}"} if token else {}
     # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.
     local = parsed.host in {"127.0.0.1", "localhost", "::1"}
-    return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=not local)
+    return {"base_url": url, "headers": headers, "trust_env": not local}

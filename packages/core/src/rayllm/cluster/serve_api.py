@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 import httpx
 
 from rayllm.backends import Cluster, Node
-from rayllm.cluster.connection import TokenError, UnreachableError, connect
+from rayllm.cluster.connection import TokenError, UnreachableError, connect, connect_async
 from rayllm.errors import ClusterError
 
 APPLICATIONS = "/api/serve/applications/"
+_HEADER = "authorization"
+_STREAM = "/api/v0/logs/stream"
+_FOLLOW = {"interval": "0.5"}
 _NO_DASHBOARD = "is this the dashboard's own address, and not that of a page to log in before it?"
 
 
@@ -22,8 +25,8 @@ class ServeApi:
 
     def __init__(self, dashboard_url: str, token: str | None = None, *, timeout_s: float = 30.0) -> None:
         self.url = dashboard_url.rstrip("/")
-        self._has_token = bool(token)
-        self._http = connect(self.url, token, header="authorization", timeout_s=timeout_s)
+        self._token = token
+        self._http = connect(self.url, token, header=_HEADER, timeout_s=timeout_s)
 
     @classmethod
     def of(cls, cluster: Cluster) -> ServeApi:
@@ -80,12 +83,26 @@ class ServeApi:
 
     def follow_log(self, node: str, filename: str, *, lines: int) -> Iterator[str]:
         """As `log`, then what is added, until the caller stops."""
-        params = {"node_id": node, "filename": filename, "lines": str(lines), "interval": "0.5"}
-        with self._told(), self._http.stream("GET", "/api/v0/logs/stream", params=params, timeout=None) as answer:
+        params = {**_FOLLOW, "node_id": node, "filename": filename, "lines": str(lines)}
+        with self._told(), self._http.stream("GET", _STREAM, params=params, timeout=None) as answer:
             if answer.is_error:
                 answer.read()  # before the stream is closed
             answer.raise_for_status()
             yield from answer.iter_text()
+
+    async def follow_log_async(self, node: str, filename: str, *, lines: int) -> AsyncIterator[str]:
+        """As `follow_log`; cancelling ends it at once, which a thread that waits for a line could not."""
+        params = {**_FOLLOW, "node_id": node, "filename": filename, "lines": str(lines)}
+        with self._told():
+            async with (
+                connect_async(self.url, self._token, header=_HEADER) as http,
+                http.stream("GET", _STREAM, params=params) as answer,
+            ):
+                if answer.is_error:
+                    await answer.aread()
+                answer.raise_for_status()
+                async for text in answer.aiter_text():
+                    yield text
 
     def _get(self, path: str, **request: Any) -> dict[str, Any]:
         answer = self._ask("GET", path, **request)
@@ -128,7 +145,7 @@ class ServeApi:
         """The error for an answer that is no success."""
         status = answer.status_code
         if status in {401, 403}:
-            refused = "refused the cluster's token" if self._has_token else "asks for a token, and there is none"
+            refused = "refused the cluster's token" if self._token else "asks for a token, and there is none"
             return TokenError(
                 f"{self.url} {refused} (HTTP {status})",
                 cure="give the token of this cluster: `ray get-auth-token` prints it on the head node",

@@ -133,7 +133,7 @@ def _facts(app: Json) -> dict[str, Any]:
     override = _override(app)
     facts |= {f"options.{name}": value for name, value in options.items()}
     facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
-    facts["replicas"] = _scaling(override)
+    facts["replicas"] = scaling_of(app)
     facts["models"] = (override.get("user_config") or {}).get("models")
     return facts
 
@@ -146,8 +146,9 @@ def _override(app: Json) -> Json:
     return next(iter(app.get("deployments") or ()), {})
 
 
-def _scaling(override: Json) -> Any:
-    """The number, or the range as the file writes it."""
+def scaling_of(app: Json) -> Any:
+    """An application's number of replicas, or its range as the file writes it."""
+    override = _override(app)
     if scaling := override.get("autoscaling_config"):
         bounds = {key: scaling.get(f"{key}_replicas") for key in ("min", "max")}
         return bounds | {"target_ongoing": scaling.get("target_ongoing_requests")}

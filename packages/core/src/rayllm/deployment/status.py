@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rayllm.backends import Cluster, Node
+from rayllm.deployment.diagnosis import diagnose
+from rayllm.deployment.fit import shortage
+from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import Json, deployed_apps
+from rayllm.deployment.usage import needs_of, taken
+from rayllm.errors import ClusterError
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ class ModelStatus:
     """One model, or the gateway."""
 
     name: str
-    """The model's, or `rayllm` for the gateway."""
+    """The model's, or `gateway`."""
     state: str
     """`ready`, `starting`, `restarting`, `waiting` (nothing to run it on yet), `failed` or `unhealthy`."""
     engine: str
@@ -58,6 +63,18 @@ class ModelStatus:
     `count` (in a row), `replica`, `node`, `log`."""
     past: dict[str, Any] | None = None
     """The same of a model that is ready again, if it was within the last hour."""
+    cause: str = ""
+    """Why it is not ready, in one sentence with the engine's or Ray's own words; empty where it is."""
+    cure: str = ""
+    """What to do about that; empty where it is ready."""
+    endpoint: str = ""
+    """Where OpenAI clients go: their `base_url`, with `/v1`."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """What was deployed, by the names in the file: `source`, `options`, `replicas`, …"""
+
+    def to_json(self) -> Json:
+        """As `status MODEL --json` prints it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,9 @@ _STATES = {
     "UNHEALTHY": "unhealthy",
 }
 """By Serve's status of an application; any other is `starting`."""
-_PREPARES = frozenset({"environment", "weights"})
+PREPARES = frozenset({"environment", "weights"})
+"""Phases of a replica that has not started its engine: it has no log."""
+_NOT_WRITTEN = frozenset({"deployment", "model", "attempt", "serve_port"})
 
 
 def look(session: Session) -> Status:
@@ -118,8 +137,15 @@ def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:
 
 def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: list[Node]) -> Status:
     """Join the reports."""
-    apps = deployed_apps(details, cluster.name)
-    found = {name: _model(cluster.name, name, app, details, snapshot or {}) for name, app in sorted(apps.items())}
+    apps, used = deployed_apps(details, cluster.name), taken(details)
+    found = {}
+    for name, app in sorted(apps.items()):
+        report = details["applications"][app_name(cluster.name, name)]
+        serve: Json = next(iter(report["deployments"].values()), {})
+        part = _model(name, app, report, serve, snapshot or {})
+        lacks = shortage(needs, nodes, used) if (needs := needs_of(serve)) else ""
+        cause, cure = diagnose(part, lacks)
+        found[name] = replace(part, cause=cause, cure=cure, endpoint=f"{cluster.gateway_url}/v1")
     return Status(
         name=cluster.name,
         gateway_url=cluster.gateway_url,
@@ -130,14 +156,26 @@ def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: lis
     )
 
 
-def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mapping[str, Any]) -> ModelStatus:
-    report = details["applications"][app_name(deployment, name)]
+def model_of(session: Session, status: Status, name: str) -> ModelStatus:
+    """One model of a deployment, or its `gateway`.
+
+    Raises:
+        InputError: there is no such model.
+        ClusterError: it is in the file, and not deployed.
+    """
+    parts = {**({"gateway": status.gateway} if status.gateway else {}), **status.models}
+    if name in parts:
+        return parts[name]
+    session.require_model(name)
+    raise ClusterError(f"{name} is not deployed", cure="deploy what the file says: rayllm up")
+
+
+def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[str, Any]) -> ModelStatus:
     replicas = [
         ReplicaStatus(**{key: entry[key] for key in ("replica", "node", "phase", "detail", "since", "log")})
         for entry in snapshot.get("replicas", [])
         if entry["model"] == name
     ]
-    serve: Json = next(iter(report["deployments"].values()), {})
     running = sum(replica["state"] == "RUNNING" for replica in serve.get("replicas", []))
     state = _STATES.get(report["status"], "starting")
     if state == "unhealthy" and running:
@@ -154,7 +192,14 @@ def _model(deployment: str, name: str, app: Json, details: Json, snapshot: Mappi
         replicas=replicas,
         failure=snapshot.get("failures", {}).get(name),
         past=snapshot.get("past", {}).get(name),
+        config=_config(app),
     )
+
+
+def _config(app: Json) -> dict[str, Any]:
+    """What a person wrote of it, without what the deployment's name and the code add."""
+    own = {key: value for key, value in (app.get("args") or {}).items() if key not in _NOT_WRITTEN}
+    return own | {"replicas": scaling_of(app)}
 
 
 def _as_replicas_say(
@@ -182,16 +227,3 @@ def _is_pending(serve: Json) -> bool:
 
 def _words(report: Json, serve: Json) -> str:
     return "" if report["status"] == "RUNNING" else str(serve.get("message") or report.get("message") or "")
-
-
-def log_of(status: ModelStatus) -> tuple[str, str] | None:
-    """Node and file of the newest log of a model: a live replica's, else that of the last failure.
-
-    A replica that still prepares has none: its engine did not start.
-    """
-    if started := [replica for replica in status.replicas if replica.phase not in _PREPARES]:
-        newest = max(started, key=lambda replica: replica.since)
-        return newest.node, newest.log
-    if status.failure:
-        return status.failure["node"], status.failure["log"]
-    return None

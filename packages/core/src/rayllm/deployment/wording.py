@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rayllm.deployment.status import ModelStatus
 from rayllm.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from rayllm.deployment.status import ModelStatus
 
 _PHASES = {"environment": "environment", "weights": "weights", "starting": "engine starting"}
 _AFTER = {"failed": "", "unhealthy": "", "restarting": "restarting: "}
@@ -18,7 +20,7 @@ def describe(model: ModelStatus) -> str:
     if model.failure and model.state in _AFTER:
         return f"{_AFTER[model.state]}{model.failure['message']}"
     if model.state in {"failed", "unhealthy"}:
-        return _last_error(model.message).partition("\n")[0] or "did not come up"
+        return last_error(model.message).partition("\n")[0] or "did not come up"
     if not model.replicas and model.failure:
         return f"starting again after: {model.failure['message']}"
     if not model.replicas:
@@ -40,6 +42,14 @@ def describe_past(past: dict[str, Any]) -> str:
     return f"{often} {when}: {past['message']}"
 
 
+def age(seconds: float) -> str:
+    """A time span in its largest unit: `12 s`, `3 min`, `2 h`, `4 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
 def failure_of(model: ModelStatus) -> DeploymentError:
     """What a person needs to know about a model that failed: the engine's own words where there are any."""
     if failure := model.failure:
@@ -51,10 +61,10 @@ def failure_of(model: ModelStatus) -> DeploymentError:
             cure=failure["cure"] or None,
             topic=failure.get("topic") or None,  # a cluster that runs on may have a directory of an older RayLLM
         )
-    return DeploymentError(f"{model.name} did not come up", cause=_last_error(model.message) or None)
+    return DeploymentError(f"{model.name} did not come up", cause=last_error(model.message) or None)
 
 
-def _last_error(message: str) -> str:
+def last_error(message: str) -> str:
     """What matters of Serve's message: our own error at its end, else the last lines of the traceback."""
     if found := re.search(r"^rayllm\.errors\.\w+: (.*)", message, re.MULTILINE | re.DOTALL):
         return found[1].strip()

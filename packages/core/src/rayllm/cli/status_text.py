@@ -1,0 +1,100 @@
+"""A deployment, or one model of it, as a person reads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rayllm.backends import Node
+from rayllm.cli.output import Line, table_lines
+from rayllm.deployment.fit import amounts
+from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
+from rayllm.deployment.wording import age, describe, describe_past
+
+_STYLES = {"ready": "good", "failed": "bad", "unhealthy": "bad", "starting": "warning", "waiting": "warning"}
+_RESOURCES = {"gpus": "GPU", "cpus": "CPU", "memory": "memory"}
+_ID = 12
+"""Letters of a node's id that are shown."""
+
+
+def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
+    """A line for each model, then what is wrong."""
+    alive = [node for node in found.nodes if node.state == "alive"]
+    plural = "s" * (len(alive) != 1)
+    yield f"{found.name} on {backend} · {found.gateway_url} · {len(alive)} node{plural}", "bold"
+    rows = [
+        (model.name, model.engine, f"{model.running}/{model.wanted}", model.state) for model in found.models.values()
+    ]
+    yield from table_lines(("MODEL", "ENGINE", "REPLICAS", "STATE"), rows)
+    if found.gateway is None:
+        yield "  gateway: not deployed   → rayllm up", "bad"
+    parts = [*found.models.values(), *([found.gateway] if found.gateway else [])]
+    for part in (part for part in parts if part.state != "ready"):
+        yield f"  {part.name}: {describe(part)}", _STYLES.get(part.state)
+        if part.failure:
+            yield from _failure_lines(part.name, part.failure)
+        elif part.state == "waiting":
+            yield from _labelled({"cause": part.cause, "do": part.cure}, "    ")
+    for model in found.models.values():
+        if model.past and model.state == "ready":
+            yield f"  {model.name}: ready again; {describe_past(model.past)}", "warning"
+            yield from _failure_lines(model.name, model.past)
+
+
+def model_lines(part: ModelStatus, nodes: Sequence[Node]) -> Iterator[Line]:
+    """Everything about one model."""
+    now = time.time()
+    yield f"{part.name} · {part.state} · {part.running} of {part.wanted} replicas run", _STYLES.get(part.state, "bold")
+    yield from _labelled(_facts(part), "  ")
+    if part.replicas:
+        yield from table_lines(
+            ("REPLICA", "NODE", "PHASE", "SINCE", "DETAIL"),
+            [_row(replica, nodes, now) for replica in part.replicas],
+        )
+    if part.cause:
+        yield from _labelled({"cause": part.cause, "do": part.cure}, "  ")
+    failure = part.failure or part.past
+    if failure:
+        yield f"  {describe_past(failure)}", "warning"
+        yield from _where_more(part.name, failure, "  ")
+
+
+def _facts(part: ModelStatus) -> dict[str, str]:
+    """What was deployed, in the file's own words."""
+    config = dict(part.config)
+    needs = {name: config.pop(key) for key, name in _RESOURCES.items() if config.get(key)}
+    options = config.pop("options", None) or {}
+    replicas = config.pop("replicas", None)
+    if isinstance(replicas, dict):
+        replicas = f"{replicas['min']} to {replicas['max']}, {replicas['target_ongoing']:g} requests each"
+    shown = {key: config[key] for key in ("engine", "source", "environment") if config.get(key)}
+    facts: dict[str, Any] = {"endpoint": part.endpoint, **shown, "replicas": replicas}
+    facts["options"] = ", ".join(f"{name}: {value}" for name, value in options.items())
+    facts["needs"] = amounts(needs)
+    return {label: str(value) for label, value in facts.items() if value not in {None, ""}}
+
+
+def _row(replica: ReplicaStatus, nodes: Sequence[Node], now: float) -> tuple[str, ...]:
+    address = next((node.address for node in nodes if node.id == replica.node), "")
+    node = f"{replica.node[:_ID]} {address}".rstrip()
+    return replica.replica, node, replica.phase, age(now - replica.since), replica.detail
+
+
+def _failure_lines(name: str, failure: dict[str, Any]) -> Iterator[Line]:
+    yield from _labelled({"cause": failure["cause"], "do": failure["cure"]}, "    ")
+    yield from _where_more(name, failure, "    ")
+
+
+def _where_more(name: str, failure: dict[str, Any], indent: str) -> Iterator[Line]:
+    topic = failure.get("topic")  # none from a directory of an older RayLLM
+    more = f"rayllm explain {topic}" if topic else ""
+    yield from _labelled({"log": f"rayllm logs {name} --last-start", "more": more}, indent)
+
+
+def _labelled(facts: dict[str, str], indent: str) -> Iterator[Line]:
+    """A label and its text, of as many lines as it has."""
+    width = max(7, *(len(label) for label in facts))
+    for label, text in facts.items():
+        if text:
+            yield f"{indent}{label:<{width}} " + text.replace("\n", "\n" + " " * (len(indent) + width + 1)), None
