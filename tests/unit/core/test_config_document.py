@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,16 +36,48 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
         "f:3:1  a second document (after `---`); each deployment has its own file",
     ),
     "tab": ("a:\n\tb: 1\n", "f:2:1  a tab; YAML indents with spaces"),
+    "tab before a value": ("a:\tb\n", "f:1:3  a tab; YAML indents with spaces"),
+    "open quote": ('a: 1\nb: "x\nc: 1\n', "f:2:4  a quoted text that begins here does not end"),
+    "open single quote": ("b: 'x\nc: 1\n", "f:1:4  a quoted text that begins here does not end"),
+    "path of Windows": (
+        'a: "C:\\Users\\me"\n',
+        "f:1:9  a backslash in double quotes that begins no special character: write a Windows path in single quotes",
+    ),
+    "colon in a text": (
+        "a: b: c\n",
+        (
+            "f:1:5  a second `: ` on the line, or a line that is indented more than its key: "
+            "a text that holds `: ` needs quotes"
+        ),
+    ),
+    "garbage behind": ("a: 1\ngarbage\n", "f:2:1  a key and a value expected, like `name: demo`"),
+    "garbage on the line": (
+        "a: {b: 1} x\n",
+        "f:1:11  the indentation fits no line above, or something follows a value that is complete",
+    ),
+    "crooked": (
+        "a:\n    b: 1\n  c: 2\n",
+        "f:3:3  the indentation fits no line above, or something follows a value that is complete",
+    ),
+    "at sign": ("a: @b\n", "f:1:4  a text that begins with '@' needs quotes"),
+    "anchor twice": ("a: &x 1\nb: &x 2\n", "f:2:4  the anchor 'x' is there twice"),
     "open bracket": (
         "a: [1, 2\nb: 1\n",
         "f:2:2  not valid YAML: expected ',' or ']', but got ':' (while parsing a flow sequence, line 1)",
     ),
-    "unknown anchor": ("a: *b\n", "f:1:4  not valid YAML: found undefined alias 'b'"),
+    "unknown anchor": ("a: *b\n", "f:1:4  there is no anchor 'b' above"),
     "Latin-1": (b"a: 1\nb: caf\xe9\n", "f:2:7  not UTF-8: the byte 0xe9; save the file as UTF-8"),
     "UTF-16": ("a: 1\n".encode("utf-16"), "f:1:1  the file is UTF-16; save it as UTF-8"),
+    "UTF-16 without a mark": (
+        "a: 1\n".encode("utf-16-le"),
+        "f:1:1  the file is UTF-16, UTF-32 or no text at all; save it as UTF-8",
+    ),
+    "UTF-32": ("a: 1\n".encode("utf-32"), "f:1:1  the file is UTF-32; save it as UTF-8"),
     "control character": ("a: 1\nb: x\x00y\n", "f:2:5  a control character: U+0000"),
-    "over 1 MiB": ("# " + "x" * (1 << 20), "f  larger than 1 MiB: this is no deployment's file"),
+    "over 256 KiB": ("# " + "x" * (1 << 18), "f  larger than 256 KiB: this is no deployment's file"),
+    "10 MB": ("- x\n" * 2_500_000, "f  larger than 256 KiB: this is no deployment's file"),
     "nested": ("a: " + "[" * 5000, "f  nested too deeply"),
+    "nested less": ("a: " + "[" * 70 + "]" * 70, "f:1:68  nested more than 64 levels deep"),
 }
 
 
@@ -72,6 +106,39 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     assert (caught.value.message, caught.value.cause) == (f"{tmp_path} can't be read", "Is a directory")
 
 
+def test_what_has_no_end_is_refused_at_once(tmp_path: Path) -> None:
+    """A device, and a pipe that nobody writes to, which an ordinary open would wait for."""
+    with pytest.raises(ConfigErrors, match="/dev/zero  larger than 256 KiB"):
+        read_document(Path("/dev/zero"), {})
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigErrors, match="pipe:1:1  the file is empty"):
+        read_document(tmp_path / "pipe", {})
+
+
+def test_a_pipe_is_read_to_its_end() -> None:
+    """`-f <(envsubst < template)`: also where more is in it than a pipe holds."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(b"#\n" * 50_000 + b"a: 1\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_document(Path(f"/dev/fd/{reading}"), {}).data == {"a": 1}
+    writer.join()
+    os.close(reading)
+
+
+def test_a_file_that_the_system_refuses(tmp_path: Path) -> None:
+    """In the system's own words."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError) as caught:
+        read_document(loop, {})
+    assert str(caught.value) == f"{loop} can't be read\n  cause  Too many levels of symbolic links"
+
+
 def noted(path: Path, content: str) -> list[tuple[int, int, str, str]]:
     """What can be read around: line, column, name, message."""
     path.write_text(content)
@@ -90,6 +157,7 @@ NOTED = {
     "merge of a text": ("a:\n  <<: x\n", (2, 7, "a", "`<<` takes another mapping, or a list of them")),
     "merge of itself": ("a: &a\n  <<: *a\n", (1, 4, "a", "`<<` takes another mapping, or a list of them")),
     "not a number": ("a: .nan\n", (1, 4, "a", ".nan is not a number that can be used here")),
+    "long number": ("a: " + "9" * 5000, (1, 4, "a", "9" * 60 + " is not a number that can be used here")),
     "bad int": ("a: !!int x\n", (1, 4, "a", "x is not a number that can be used here")),
 }
 

@@ -148,6 +148,14 @@ AROUND = {
         "name: My Demo\nmodels: {m: {engine: vllm, source: /m}}",
         ['f:1:7  name: lower case words joined by single dashes expected, found text "My Demo"'],
     ),
+    "name that YAML reads as true": (
+        "name: on\nmodels: {m: {engine: vllm, source: /m}}",
+        ["f:1:7  name: text expected, found true (that is how YAML reads `on`: put a text in quotes)"],
+    ),
+    "name that YAML reads as another number": (
+        "name: 010\nmodels: {m: {engine: vllm, source: /m}}",
+        ["f:1:7  name: text expected, found 8 (that is how YAML reads `010`: put a text in quotes)"],
+    ),
     "no models": ("name: d\nmodels: {}", ["f:2:9  models: at least 1 expected"]),
     "missing models": ("name: d", ["f:1:1  models: required, and missing"]),
     "models that are a list": ("name: d\nmodels: [m]", ["f:2:9  models: a mapping expected, found a list"]),

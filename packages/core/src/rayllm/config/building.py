@@ -15,7 +15,10 @@ from rayllm.config.document import Document, KeyPath, Place, dotted
 from rayllm.config.problems import ConfigErrors, Problem
 from rayllm.config.reading import read_node
 from rayllm.config.substitution import substitute
+from rayllm.names import LONGEST
 
+MAX_DEPTH = 64
+"""Levels of keys and lists inside one another; what reads the data further on has bounds of its own."""
 MAX_NODES = 100_000
 """Keys and values of a file, anchors written out: more is an attack, not a deployment."""
 TAG = "tag:yaml.org,2002:"
@@ -114,9 +117,11 @@ class _Builder:
             if isinstance(value, float) and not isfinite(value):
                 raise ValueError(value)  # noqa: TRY301
         except (ValueError, KeyError):
-            self._note(node, path, f"{node.value} is not a number that can be used here")
+            self._note(node, path, f"{node.value[:LONGEST]} is not a number that can be used here")
             self.document.unreadable.add(path)
             return None
+        if value is not None and str(value).lower() != node.value.lower():
+            self.document.written[path] = node.value
         return value
 
     def _refuse_tag(self, node: Any, path: KeyPath) -> None:
@@ -127,6 +132,9 @@ class _Builder:
         self.document.problems.append(Problem(*_place(node), dotted(path), message, cure=cure))
 
     def _count(self, node: Any, path: KeyPath) -> None:
+        if len(path) > MAX_DEPTH:
+            self._note(node, (), f"nested more than {MAX_DEPTH} levels deep")
+            raise ConfigErrors(self.document.path, self.document.problems)
         self.nodes += 1
         if self.nodes > MAX_NODES:
             self._note(node, path, f"the file has more than {MAX_NODES} values, anchors written out")

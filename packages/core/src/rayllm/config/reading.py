@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from rayllm.config.problems import ConfigErrors, Problem
 from rayllm.errors import InputError
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 256 << 10
+"""A thousand models; more would take PyYAML longer than a person waits."""
+_OTHER_ENCODINGS = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+"""What a file begins with that is not UTF-8; the longer one first."""
+_AT_ITS_BEGINNING = (
+    (r"quoted scalar.*unexpected end of stream", "a quoted text that begins here does not end"),
+    (r"could not find expected ':'", "a key and a value expected, like `name: demo`"),
+)
+"""PyYAML's context and problem, and what a person needs to know at the place where the context began."""
+_IN_WORDS = (
+    (
+        r"double-quoted scalar.*(unknown escape|expected escape sequence)",
+        "a backslash in double quotes that begins no special character: write a Windows path in single quotes",
+    ),
+    (
+        r"mapping values are not allowed here",
+        "a second `: ` on the line, or a line that is indented more than its key: a text that holds `: ` needs quotes",
+    ),
+    (r"expected <block end>", "the indentation fits no line above, or something follows a value that is complete"),
+    (r"(?P<what>'.') that cannot start any token", "a text that begins with {what} needs quotes"),
+    (r"duplicate anchor (?P<what>'.*?')", "the anchor {what} is there twice"),
+    (r"undefined alias (?P<what>'.*?')", "there is no anchor {what} above"),
+)
+"""The same, told where PyYAML noticed it."""
 
 
 def read_node(path: Path) -> Any:
@@ -16,7 +46,7 @@ def read_node(path: Path) -> Any:
 
     Raises:
         InputError: there is no such file, or it can't be read.
-        ConfigErrors: it is not one document of YAML in UTF-8, or is larger than 1 MiB.
+        ConfigErrors: it is not one document of YAML in UTF-8, or is larger than 256 KiB.
     """
     text = _decode(path, _read(path))
     import yaml
@@ -38,20 +68,25 @@ def read_node(path: Path) -> Any:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # A pipe without a writer would hold an ordinary open for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            os.set_blocking(file.fileno(), True)
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}", cure="rayllm init writes one; -f FILE names another") from error
     except OSError as error:
         raise InputError(f"{path} can't be read", cause=error.strerror or str(error)) from error
     if len(content) > MAX_BYTES:
-        raise _refusal(path, 0, 0, "larger than 1 MiB: this is no deployment's file")
+        raise _refusal(path, 0, 0, "larger than 256 KiB: this is no deployment's file")
     return content
 
 
 def _decode(path: Path, content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise _refusal(path, 1, 1, "the file is UTF-16; save it as UTF-8")
+    for mark, encoding in _OTHER_ENCODINGS:
+        if content.startswith(mark):
+            raise _refusal(path, 1, 1, f"the file is {encoding}; save it as UTF-8")
+    if b"\0" in content[:4]:
+        raise _refusal(path, 1, 1, "the file is UTF-16, UTF-32 or no text at all; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -76,6 +111,13 @@ def _syntax_error(path: Path, error: Any) -> ConfigErrors:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     if mark and mark.buffer and mark.buffer[mark.pointer : mark.pointer + 1] == "\t":
         return _refusal(path, line, column, "a tab; YAML indents with spaces")
+    said = f"{error.context}: {error.problem}"
+    for pattern, message in _AT_ITS_BEGINNING:
+        if re.search(pattern, said) and (began := error.context_mark):
+            return _refusal(path, began.line + 1, began.column + 1, message)
+    for pattern, words in _IN_WORDS:
+        if found := re.search(pattern, said):
+            return _refusal(path, line, column, words.format(**found.groupdict()))
     message = f"not valid YAML: {error.problem or error}"
     if error.context:
         began = f", line {error.context_mark.line + 1}" if error.context_mark else ""
