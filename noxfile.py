@@ -66,6 +66,11 @@ def pytest(session: nox.Session, folder: str) -> None:
     session.run("pytest", *([] if named else [folder]), *session.posargs)
 
 
+def kept_home(session: nox.Session) -> str:
+    """Where engines' environments and weights stay from run to run, apart from those of the person who runs this."""
+    return str(Path(session.cache_dir).absolute() / "rayllm-home")
+
+
 def cell(package: Path) -> None:
     """Define the session with the unit tests of one distribution, beside core and nothing else."""
 
@@ -99,8 +104,7 @@ def integration(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """A real engine behind it all, asked by the OpenAI client."""
     install(session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", "openai", "pytest")
-    # The engine's environment and the weights stay from run to run, apart from those of the person who runs this.
-    session.env["RAYLLM_TEST_HOME"] = str(Path(session.cache_dir).absolute() / "rayllm-home")
+    session.env["RAYLLM_TEST_HOME"] = kept_home(session)
     pytest(session, "tests/e2e")
 
 
@@ -195,10 +199,11 @@ def size_of(folder: Path) -> int:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure how quick and small the command line is, and what `up` adds to an engine's own start."""
-    install(session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", FAKE_ENGINE)
-    session.run("python", "benchmarks/startup.py")
-    session.run("python", "benchmarks/up.py", *session.posargs)
+    """Measure RayLLM beside the same engine started by hand, and its commands; write the pages that show it."""
+    brought = (CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", FAKE_ENGINE)
+    install(session, *brought, "matplotlib")
+    session.env["RAYLLM_HOME"] = kept_home(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)

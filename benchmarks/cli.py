@@ -39,6 +39,7 @@ def measure(*, pairs: int, installed: bool) -> Result:
     return Result(
         subject="cli",
         title="The command line",
+        label="rayllm",
         method=f"each command {pairs} times as a process of its own, in turn with what it is compared with",
         comparisons=comparisons,
         figures=[

@@ -87,7 +87,9 @@ class Process:
         argv = list(self.argv)
         argv[argv.index("--port") + 1] = str(held.number)
         env = {name: value for name, value in self.env.items() if name != OWNER}  # it is nobody's to sweep
-        process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        # A session of its own, as the replica gives it: the kernel shares processor time out between sessions.
+        process = subprocess.Popen(argv, env=env, stdout=quiet, stderr=quiet, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{held.number}"
             wait_until_ready(url, "/health", process)

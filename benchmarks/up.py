@@ -41,6 +41,7 @@ def measure(*, rounds: int) -> Result:
     return Result(
         subject="up",
         title="`rayllm up`, with an engine that starts at once",
+        label="rayllm",
         method=f"{rounds} rounds in turn, to the end of `up` and to the engine's first token",
         comparisons=[
             Comparison(
