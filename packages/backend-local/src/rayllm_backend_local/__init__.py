@@ -24,6 +24,6 @@ def rayllm_backends() -> Iterable[Backend[LocalOptions]]:
             summary="a Ray cluster on this machine, running in the background",
             options=LocalOptions,
             open=open_local,
-            capabilities={"create"},
+            capabilities={"create", "this-machine"},
         )
     ]

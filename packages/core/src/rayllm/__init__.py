@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from rayllm.aio import AsyncRayLLM
     from rayllm.api import RayLLM
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
-    from rayllm.engines import Command, Device, Engine, Environment, Gauges, Launch, Options
+    from rayllm.deployment.chat import ChatPart
+    from rayllm.deployment.plan import Change, FieldChange, Plan
+    from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
+    from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.hookspecs import hookimpl
     from rayllm.sources import FetchProgress, ModelSource
 
 _HOMES = {
+    "rayllm.aio": ("AsyncRayLLM",),
     "rayllm.api": ("RayLLM",),
     "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
-    "rayllm.engines": ("Command", "Device", "Engine", "Environment", "Gauges", "Launch", "Options"),
+    "rayllm.deployment.chat": ("ChatPart",),
+    "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
+    "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
+    "rayllm.engines": ("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.hookspecs": ("hookimpl",),
     "rayllm.sources": ("FetchProgress", "ModelSource"),
@@ -29,7 +37,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsyncRayLLM",
     "Backend",
+    "Change",
+    "ChatPart",
     "Cluster",
     "ClusterBackend",
     "ClusterError",
@@ -38,18 +49,24 @@ __all__ = [
     "DeploymentError",
     "Device",
     "Engine",
+    "EngineArguments",
     "Environment",
     "FetchProgress",
+    "FieldChange",
     "Gauges",
     "InputError",
     "Launch",
     "ModelSource",
+    "ModelStatus",
     "Node",
     "Options",
+    "Plan",
     "PluginError",
     "Progress",
     "RayLLM",
     "RayllmError",
+    "ReplicaStatus",
+    "Status",
     "__version__",
     "hookimpl",
 ]

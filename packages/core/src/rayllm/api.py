@@ -49,6 +49,7 @@ class RayLLM:
         *,
         environ: Mapping[str, str] | None = None,
         plugins: Plugins | None = None,
+        report: FetchProgress | None = None,
     ) -> RayLLM:
         """Read and check a file against the installed plugins; nothing is started or asked.
 
@@ -56,6 +57,7 @@ class RayLLM:
             path: the YAML file.
             environ: where `${env:NAME}` is looked up; by default this process's environment.
             plugins: what is installed; by default it is discovered.
+            report: is told what takes long, and what can't be checked here.
 
         Raises:
             InputError: there is no such file, or something is wrong in it: all mistakes at once, with their places.
@@ -65,7 +67,8 @@ class RayLLM:
         from rayllm.plugins import Plugins
 
         found = plugins if plugins is not None else Plugins.discover()
-        return cls(Session(load(Path(path), found, os.environ if environ is None else environ), found))
+        checked = load(Path(path), found, os.environ if environ is None else environ, report)
+        return cls(Session(checked, found))
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -108,6 +109,34 @@ class Gauges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineArguments:
+    """An option that takes any flag of the engine's own server, and what is needed to check it before anything starts.
+
+    The option is a mapping of flags (with or without dashes) to values, declared as `dict[str, JsonValue]`.
+    """
+
+    title: str
+    """The engine's name in error texts: `vLLM`."""
+    pinned: Mapping[str, Path]
+    """By `Device.kind`, the arguments of the engine in `Engine.environment`: written by `rayllm.arguments.dump`."""
+    parser: str
+    """Python that defines `parser`, the server's `argparse.ArgumentParser`; run by the engine's environment alone."""
+    owned: Mapping[str, str]
+    """Flags that may not be set here, and why or what to write instead: `{"port": "RayLLM chooses the port"}`."""
+    option: str = "engine_args"
+    """The option's name."""
+    dotted: bool = False
+    """Whether the server takes `--flag.key value` for a part of a JSON-valued flag."""
+
+    def command_line(self, device: Device, values: Mapping[str, Any]) -> list[str]:
+        """The option's value as words of the server's command line, as the pinned arguments want them."""
+        from rayllm.arguments.listing import read_list
+        from rayllm.arguments.words import command_line
+
+        return command_line(read_list(self.pinned[device.kind]), values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(Generic[OptionsT]):
     """An OpenAI-compatible server that RayLLM can start, described as data."""
 
@@ -127,6 +156,8 @@ class Engine(Generic[OptionsT]):
     """What draining, autoscaling and the watch for a hung engine read; without it they go by the process alone."""
     explain: Callable[[str], str | None] | None = None
     """Turns the last lines of the engine's log into what to do next; None where it knows nothing."""
+    arguments: EngineArguments | None = None
+    """The option that takes the engine's own flags, if it has one: they are checked against the engine's own list."""
 
     def environment_for(self, device: Device) -> Environment:
         """The environment for `device`.

@@ -1,8 +1,12 @@
-"""The nearest valid name to one a person misspelt."""
+"""Names and values in a person's words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+LONGEST = 60
+"""Characters of a value that are shown."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
@@ -18,3 +22,16 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """`; did you mean "vllm"?` to end a sentence with, or nothing."""
     near = nearest(name, choices)
     return f'; did you mean "{near}"?' if near else ""
+
+
+def described(value: Any) -> str:
+    """A value in a person's words: `text "8000"`, `true`, `a list`, `nothing`."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'text "{value}"' if len(value) <= LONGEST else f'text "{value[: LONGEST - 1]}…"'
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else str(value)

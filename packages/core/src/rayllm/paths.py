@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """`$RAYLLM_HOME`, else `~/.rayllm`. Holds `environments/`, `models/`, `clusters/` and `run/`."""
+    """`$RAYLLM_HOME`, else `~/.rayllm`. Holds `environments/`, `models/`, `arguments/`, `clusters/` and `run/`."""
     return Path(os.environ.get("RAYLLM_HOME") or Path.home() / ".rayllm")

@@ -16,7 +16,7 @@ def open_file(file: Path, output: Output) -> RayLLM:
     """Check the file and open its backend; tell of broken plugins."""
     from rayllm.api import RayLLM
 
-    return RayLLM.from_file(file, plugins=discover(output))
+    return RayLLM.from_file(file, plugins=discover(output), report=output.note)
 
 
 def confirmed(question: str, output: Output, *, yes: bool) -> bool:

@@ -23,7 +23,7 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     output = Output()
     plugins = discover(output)
     try:
-        checked = load(file, plugins)
+        checked = load(file, plugins, report=output.note)
     except ConfigErrors as error:
         if json:
             output.print_json(asdict(Verdict(str(file), valid=False, problems=error.problems)))

@@ -11,6 +11,7 @@ from typing import Any
 from rayllm.backends import AnyBackend
 from rayllm.config.building import read_document
 from rayllm.config.document import Document, KeyPath
+from rayllm.config.engine_arguments import check_engine_arguments
 from rayllm.config.problems import ConfigErrors
 from rayllm.config.rules import (
     check_environment,
@@ -27,6 +28,7 @@ from rayllm.config.validation import validate
 from rayllm.engines import Options
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
+from rayllm.sources import FetchProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,16 @@ class Checked:
     """The values of `secrets:`, by name."""
 
 
-def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) -> Checked:
+def load(
+    path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ, report: FetchProgress | None = None
+) -> Checked:
     """Read and check a file.
+
+    Args:
+        path: the file.
+        plugins: what is installed.
+        environ: where `${env:NAME}` is looked up.
+        report: told what takes long, and what can't be checked.
 
     Raises:
         InputError: there is no such file, or it can't be read.
@@ -62,6 +72,11 @@ def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) 
         options = _check_model(document, plugins, ("models", name), model) if isinstance(model, dict) else None
         if options is not None:
             engine_options[name] = options
+        if isinstance(model, dict) and isinstance(engine := model.get("engine"), str) and engine in plugins.engines:
+            able = backend.capabilities if backend else ()
+            check_engine_arguments(
+                document, plugins.engines[engine], ("models", name), model, capabilities=able, report=report or _unheard
+            )
     if config is not None:
         for name, checked in engine_options.items():
             check_launch(document, plugins.engines[config.models[name].engine], checked, name, config.models[name])
@@ -79,6 +94,10 @@ def load(path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ) 
         from_environment=document.raw,
         secrets=secrets,
     )
+
+
+def _unheard(detail: str) -> None:
+    """Told what nobody asked for."""
 
 
 def _check_cluster(document: Document, plugins: Plugins) -> tuple[AnyBackend | None, Options | None]:

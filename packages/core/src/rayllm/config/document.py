@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rayllm.config.problems import Problem
+from rayllm.names import described
 
 KeyPath = tuple[str | int, ...]
 """Where something is in the data: `("models", "smollm2", "engine")`."""
 Place = tuple[int, int]
 """Line and column, from 1."""
-LONGEST = 60
-"""Characters of a value that are shown."""
 
 
 @dataclass(slots=True)
@@ -69,16 +67,3 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
-
-
-def described(value: Any) -> str:
-    """A value in a person's words: `text "8000"`, `true`, `a list`, `nothing`."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'text "{value}"' if len(value) <= LONGEST else f'text "{value[: LONGEST - 1]}…"'
-    if isinstance(value, Mapping):
-        return "a mapping"
-    return "a list" if isinstance(value, list) else str(value)

@@ -24,6 +24,7 @@ from rayllm.serving.engine.health import hang_s
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
 from rayllm.serving.keys import internal_key
+from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import ensure_environment
 from rayllm.serving.processes.ports import HeldPort, hold_port
@@ -103,6 +104,15 @@ class EngineReplica:
         await self._member.enter("environment")
         python = await asyncio.to_thread(
             ensure_environment, engine, self.spec.environment, self._device, self._member.detail
+        )
+        await asyncio.to_thread(
+            check_arguments,
+            engine,
+            self.spec.options,
+            environment=self.spec.environment,
+            python=python,
+            device=self._device,
+            report=self._member.detail,
         )
         await self._member.enter("weights")
         folder = await asyncio.to_thread(ensure_weights, self.spec.source, plugins, python, self._member.detail)

@@ -107,6 +107,25 @@ def check_imports(python: str, modules: Sequence[str], environment: str) -> None
     )
 
 
+def run_script(python: str, script: Path, *arguments: str, code: str = "") -> str:
+    """What a script prints that `python` runs; it gets `code` on standard input.
+
+    Raises:
+        RayllmError: it failed; with its last lines.
+    """
+    try:
+        done = _run([python, str(script), *arguments], _IMPORT_S, code)
+        cause = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
+    except subprocess.TimeoutExpired:
+        cause = f"it took more than {_IMPORT_S:.0f} s"
+    except OSError as error:
+        cause = str(error)
+    else:
+        if done.returncode == 0:
+            return done.stdout
+    raise RayllmError(f"{python} can't run {script.name}", cause=cause)
+
+
 def _import_cure(cause: str) -> str:
     """What to do about a failed import."""
     if "libcu" in cause or "libnv" in cause or "torchvision::nms" in cause:
@@ -117,12 +136,12 @@ def _import_cure(cause: str) -> str:
     return "start again to build it anew; if that does not help, the engine's requirements don't fit this machine"
 
 
-def _run(argv: Sequence[str], timeout_s: float = _RUN_S) -> subprocess.CompletedProcess[str]:
+def _run(argv: Sequence[str], timeout_s: float = _RUN_S, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run to the end, with nothing of this process's Python in the environment."""
     return subprocess.run(
         argv,
         env=clean_environ(),
-        stdin=subprocess.DEVNULL,
+        input=text,
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -1,0 +1,78 @@
+"""The engine's own flags in a model's options, each mistake at its key."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rayllm.arguments.check import complaints
+from rayllm.arguments.listing import ArgumentList, read_list
+from rayllm.config.document import Document, KeyPath
+from rayllm.engines import AnyEngine, Device
+from rayllm.errors import RayllmError
+from rayllm.sources import FetchProgress
+
+THIS_MACHINE = "this-machine"
+"""Capability of a backend whose nodes are the machine that `rayllm` runs on."""
+
+
+def check_engine_arguments(
+    document: Document,
+    engine: AnyEngine,
+    path: KeyPath,
+    model: Mapping[str, Any],
+    *,
+    capabilities: Iterable[str],
+    report: FetchProgress,
+) -> None:
+    """Check them against the engine that will run: the pinned one, or where it is on this machine the one there.
+
+    Args:
+        document: takes every mistake as a problem.
+        engine: what the model names.
+        path: where the model is in the document.
+        model: its block, as the file has it.
+        capabilities: the backend's.
+        report: told when an environment on this machine has to be asked, which may take a minute.
+    """
+    arguments, options = engine.arguments, model.get("options")
+    values = options.get(arguments.option) if arguments and isinstance(options, dict) else None
+    if not arguments or not isinstance(values, dict):
+        return
+    resources = model.get("resources")
+    gpus = resources.get("gpus", 0) if isinstance(resources, dict) else 0
+    device = Device(kind="cuda" if gpus else "cpu")
+    if device.kind not in arguments.pinned:
+        return  # the engine does not run on it, which is said elsewhere
+    environment = model.get("environment", "auto")
+    if environment == "auto":
+        known: ArgumentList | None = read_list(arguments.pinned[device.kind])
+    else:
+        here = THIS_MACHINE in capabilities and isinstance(environment, str)
+        known = _at(engine, environment, device, report) if here else None
+    for one in complaints(arguments, known, values):
+        place = (*path, "options", arguments.option, *one.path)
+        found = f", found {document.shown(place, _value(values, one.path))}" if one.shows_value else ""
+        message = document.redacted(one.message) + found + document.redacted(one.hint)
+        document.problem(place, message, choices=one.choices, key=not one.shows_value)
+
+
+def _at(engine: AnyEngine, environment: str, device: Device, report: FetchProgress) -> ArgumentList | None:
+    """What the environment on this machine takes; None where it can't be asked: the engine will complain itself."""
+    from rayllm.serving.prepare.arguments import arguments_at
+
+    folder = Path(environment).expanduser()
+    python = str(folder / "bin" / "python" if folder.is_dir() else folder)
+    try:
+        return arguments_at(engine, sys.executable if environment == "current" else python, device, report)
+    except RayllmError as error:
+        report(f"the arguments of {engine.name} can't be checked before it starts: {error.message}: {error.cause}")
+        return None
+
+
+def _value(values: Any, path: KeyPath) -> Any:
+    for part in path:
+        values = values[part]
+    return values
