@@ -38,9 +38,13 @@ PRINTS = {
     "up": "rayllm.deployment.status:Status",
     "status": "rayllm.deployment.status:Status",
     "plugins": "rayllm.plugins:PluginInfo",
+    "env list": "rayllm.machine.environments:BuiltEnvironment",
+    "env check": "rayllm.machine.environments:EnvironmentCheck",
 }
 """What each command prints with `--json`: one such object, or a list of them where `LISTS` names the command."""
-LISTS = {"plugins"}
+LISTS = {"plugins", "env list", "env check"}
+FOREIGN = {"render": "Ray's own: [a Serve config](https://docs.ray.io/en/latest/serve/production-guide/config.html)"}
+"""What is printed that others have defined."""
 TYPES = {
     "integer": "whole number",
     "number": "number",
@@ -110,7 +114,9 @@ def commands_page() -> str:
     kinds: dict[str, type] = {}
     for name, command in commands.items():
         blocks += [f"## `rayllm {name}`", *described(command)]
-        if any("--json" in option.opts for option in command.params):
+        if name in FOREIGN:
+            blocks.append(f"What is printed is {FOREIGN[name]}.")
+        elif any("--json" in option.opts for option in command.params):
             if name not in PRINTS:
                 raise SystemExit(f"docs/generate.py: PRINTS does not say what `rayllm {name} --json` prints")
             kind = load(PRINTS[name])

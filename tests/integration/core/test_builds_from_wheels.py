@@ -18,6 +18,9 @@ from pathlib import Path
 import pytest
 
 from rayllm import Command, Device, Engine, Environment, Options, RayllmError
+from rayllm.machine.building import build
+from rayllm.machine.environments import check, environments
+from rayllm.plugins import Plugins
 from rayllm.serving.prepare.environments import MARKER, ensure_environment, folder_of
 from rayllm.serving.weights.sources import PACKAGE
 
@@ -122,6 +125,26 @@ def test_a_damaged_environment_is_built_anew(wheels: Path) -> None:
     python.unlink()
     assert ensure_environment(engine, "auto", CPU, silent) == str(python)
     assert python.exists()
+
+
+def test_env_build_repairs_what_is_damaged(wheels: Path) -> None:
+    """A file that is gone shows in `check`; `build` makes it anew, and leaves alone what is whole."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"VALUE = 7"})
+    plugins = Plugins.discover([], disabled="")
+    plugins.engines["tiny"] = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    told: list[str] = []
+    python = Path(build(plugins, "tiny", "cpu", told.append))
+    (found,) = environments(plugins)
+    assert (found.state, found.packages, found.wanted) == ("ready", 1, True)
+    assert check(found, plugins).state == "whole"
+    (module,) = python.parents[1].glob("lib/*/site-packages/tiny_engine.py")
+    module.unlink()
+    assert "tiny_engine.py" in check(found, plugins).cause
+    assert build(plugins, "tiny", "cpu", told.append) == str(python)
+    assert module.exists()
+    told.clear()
+    build(plugins, "tiny", "cpu", told.append)
+    assert told == []
 
 
 def test_two_processes_build_one_environment(wheels: Path, tmp_path: Path) -> None:

@@ -94,6 +94,19 @@ class RayLLM:
         unsure = f"the cluster is {cluster.state}: {cluster.reason}" if cluster and cluster.state != "ready" else ""
         return Plan(name=self.name, changes=proposal.changes, misfits=proposal.misfits, unsure=unsure)
 
+    def render(self) -> dict[str, Any]:
+        """The Serve config that `up` hands to a cluster which serves nothing else yet; asks no cluster.
+
+        It is what Ray Serve's REST API and KubeRay's `serveConfigV2` take. `up` also uploads the code packages that it
+        names (`gcs://…`), and keeps what others have deployed.
+
+        Raises:
+            PluginError: the code of a plugin can't be packed.
+        """
+        from rayllm.deployment.proposal import render
+
+        return render(self.session)
+
     def up(self, progress: Progress = silent) -> Status:
         """Bring up the cluster, the models and the endpoint, and wait until all are ready.
 

@@ -15,11 +15,13 @@ import typer
 from rayllm.cli import show_version
 from rayllm.cli.chat import chat
 from rayllm.cli.down import down
+from rayllm.cli.env import env_build, env_check, env_list, env_prune
 from rayllm.cli.explain import explain
 from rayllm.cli.init import init
 from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins
+from rayllm.cli.render import render
 from rayllm.cli.scale import scale
 from rayllm.cli.schema import schema
 from rayllm.cli.status import status
@@ -39,8 +41,12 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     plugins,
     explain,
     schema,
+    render,
 )
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
+GROUPS = {"env": (env_list, env_build, env_check, env_prune)}
+"""Nouns with verbs under them; a verb is a function `NOUN_VERB`."""
+HELP_OF = {"env": "Look at, build and remove the engines' Python environments on this machine."}
 CLASSES = {logs: LogsCommand}
 """Commands that read their arguments in a way of their own."""
 
@@ -84,3 +90,8 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command(help=_help(command), cls=CLASSES.get(command))(command)
+for noun, verbs in GROUPS.items():
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP_OF[noun])
+    for verb in verbs:
+        group.command(verb.__name__.removeprefix(f"{noun}_"), help=_help(verb))(verb)
+    app.add_typer(group, name=noun)

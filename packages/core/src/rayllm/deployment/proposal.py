@@ -10,7 +10,7 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import misfits
 from rayllm.deployment.plan import Change, plan
-from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, model_app
+from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, merge, model_app
 from rayllm.deployment.session import Session
 from rayllm.plugins import Plugins
 from rayllm.serving.spec import GATEWAY_APP, app_name
@@ -43,6 +43,14 @@ def propose(session: Session, cluster: Cluster | None) -> Proposal:
     apps = _apps(session, code, port, details)
     changes = plan(apps, deployed_apps(details, session.name))
     return Proposal(bundles, changes, apps, nodes, misfits(session.checked.config.models, nodes))
+
+
+def render(session: Session) -> Json:
+    """Serve's whole config for a cluster that is not there yet."""
+    nothing: Json = {"applications": {}}
+    port = Cluster(name=session.name, dashboard_url="", gateway_url="").serve_port
+    apps = _apps(session, _code(session), port, nothing)
+    return merge(nothing, session.name, list(apps.values()), port)
 
 
 def _apps(session: Session, code: dict[str, Bundle], serve_port: int, details: Json) -> dict[str, Json]:

@@ -111,7 +111,7 @@ def _finished(folder: Path) -> str | None:
         python = Built(**json.loads((folder / MARKER).read_text())).python
     except (OSError, ValueError, TypeError):
         return None
-    return python if interpreters.runs(python) else None
+    return python if interpreters.python_version(python) else None
 
 
 def _build(folder: Path, wanted: Environment, device: Device, report: FetchProgress, lock: int) -> str:

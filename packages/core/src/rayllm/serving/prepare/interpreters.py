@@ -28,12 +28,13 @@ def satisfied_here(requirement: str) -> bool:
         return False
 
 
-def runs(python: str) -> bool:
-    """Whether there is an interpreter at `python` that starts."""
+def python_version(python: str) -> str | None:
+    """Version of the Python at `python`, or None if it does not start."""
     try:
-        return _run([python, "-c", "pass"]).returncode == 0
+        done = _run([python, "-c", "import platform; print(platform.python_version())"])
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def version_of(python: str, distribution: str) -> str | None:
@@ -59,7 +60,7 @@ def at(choice: str) -> str:
     """
     path = Path(choice).expanduser()
     python = path / "bin" / "python" if path.is_dir() else path
-    if not runs(str(python)):
+    if python_version(str(python)) is None:
         raise InputError(
             f"environment {choice!r}: there is no Python that runs at {python}",
             cure="name a virtual environment's folder or an interpreter on the node, or write `environment: auto`",

@@ -1,0 +1,45 @@
+"""What a shell completes beside commands and options. Whatever goes wrong, nothing is offered and nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from rayllm.cli.options import DEFAULT_FILE
+
+
+def complete_model(context: typer.Context, incomplete: str) -> list[str]:
+    """The models of the file that `-f` names, else of the one here: read as it is, since checking takes longer."""
+    with suppress(Exception):
+        import yaml
+
+        file = Path(context.params.get("file") or DEFAULT_FILE)
+        if file.stat().st_size < 1 << 20:
+            return _beginning_with(incomplete, yaml.safe_load(file.read_text(encoding="utf-8"))["models"])
+    return []
+
+
+def complete_engine(incomplete: str) -> list[str]:
+    """The engines that the installed plugins offer."""
+    with suppress(Exception):
+        from rayllm.plugins import Plugins
+
+        return _beginning_with(incomplete, Plugins.discover().engines)
+    return []
+
+
+def complete_environment(incomplete: str) -> list[str]:
+    """The environments on this machine."""
+    with suppress(Exception):
+        from rayllm.paths import home
+
+        folders = [path.name for path in (home() / "environments").iterdir() if path.is_dir()]
+        return _beginning_with(incomplete, folders)
+    return []
+
+
+def _beginning_with(incomplete: str, names: Iterable[object]) -> list[str]:
+    return sorted(text for text in map(str, names) if text.startswith(incomplete))

@@ -1,0 +1,155 @@
+"""`rayllm env`: the engines' Python environments on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rayllm.cli.completion import complete_engine, complete_environment
+from rayllm.cli.options import JsonOption, YesOption
+
+if TYPE_CHECKING:
+    from rayllm.machine.environments import BuiltEnvironment
+
+
+def env_list(json: JsonOption = False) -> None:
+    """List the environments on this machine: state, size, who asks for them, and what runs in them.
+
+    Examples:
+      rayllm env list
+      rayllm env list --json
+    """
+    from dataclasses import asdict
+
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.output import Output
+    from rayllm.machine.environments import environments, folder
+    from rayllm.serving.prepare.room import in_words
+
+    output = Output()
+    found = environments(discover(output))
+    if json:
+        output.print_json([asdict(one) for one in found])
+    elif not found:
+        output.say(f"There are none in {folder()}. The first start of a model builds one, or: rayllm env build ENGINE")
+    else:
+        rows = [
+            (one.name, one.state, one.python or "-", str(one.packages), in_words(one.size), one.built or "-", _use(one))
+            for one in found
+        ]
+        output.table(("NAME", "STATE", "PYTHON", "PACKAGES", "SIZE", "BUILT", "USE"), rows)
+
+
+def env_build(
+    engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)],
+    device: Annotated[
+        str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
+    ] = "",
+) -> None:
+    """Build an engine's environment on this machine, as a replica would; one that is whole stays as it is.
+
+    A replica on this machine then starts without the wait. What is damaged is built anew. Ctrl-C leaves nothing that
+    the next build does not clear.
+
+    Examples:
+      rayllm env build vllm
+      rayllm env build vllm --device cuda
+    """
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.output import Output
+    from rayllm.cli.progress import Steps
+    from rayllm.machine.building import build
+
+    output = Output()
+    plugins = discover(output)
+    with Steps() as steps:
+        built = build(plugins, engine, device, lambda detail: steps("environment", detail))
+        steps("environment", "ready", done=True)
+    output.say(built)
+
+
+def env_check(
+    name: Annotated[
+        str, typer.Argument(help="One environment; all if left out.", autocompletion=complete_environment)
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """Look closely at environments: do they run, are all files there, can the engine be imported.
+
+    The exit status is 1 if one is damaged.
+
+    Examples:
+      rayllm env check
+      rayllm env check vllm-cpu-0123456789ab --json
+    """
+    from dataclasses import asdict
+
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.output import Output
+    from rayllm.machine.environments import check, environments
+
+    output = Output()
+    plugins = discover(output)
+    checks = [check(one, plugins) for one in _named(environments(plugins), name)]
+    if json:
+        output.print_json([asdict(one) for one in checks])
+    for one in checks if not json else ():
+        whole = one.state == "whole"
+        output.say(f"{'✔' if whole else '✘'} {one.name}  {one.state}", "good" if whole else "bad")
+        if not whole:
+            output.say("  cause  " + one.cause.replace("\n", "\n         "))
+            output.say(f"  do     {one.cure}")
+    if any(one.state != "whole" for one in checks):
+        raise typer.Exit(1)
+
+
+def env_prune(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are whole and asked for.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Remove environments that are unfinished, broken, or asked for by no installed engine.
+
+    What is being built or used stays. Another machine's plugins may ask for other environments than this one's: on a
+    node that serves, look at `rayllm env list` first. What is missing later is built again.
+
+    Examples:
+      rayllm env prune
+      rayllm env prune --all --yes
+    """
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.opening import confirmed
+    from rayllm.cli.output import Output
+    from rayllm.machine.environments import environments, removable, remove
+    from rayllm.serving.prepare.room import in_words
+
+    output = Output()
+    doomed = removable(environments(discover(output)), everything=everything)
+    if not doomed:
+        output.say("Nothing to remove.")
+        return
+    for one in doomed:
+        output.note(f"  - {one.name}  {one.state}, {in_words(one.size)}")
+    size = in_words(sum(one.size for one in doomed))
+    if not confirmed(f"Remove {len(doomed)}, and free up to {size}?", output, yes=yes):
+        return
+    for one in doomed:
+        if not remove(one):
+            output.note(f"{one.name} stays: somebody has begun to use it", "warning")
+    output.say("Done.")
+
+
+def _use(one: BuiltEnvironment) -> str:
+    if one.used_by:
+        return f"in use by {len(one.used_by)} process{'es' * (len(one.used_by) != 1)}"
+    return "" if one.wanted else "asked for by no plugin"
+
+
+def _named(found: list[BuiltEnvironment], name: str) -> list[BuiltEnvironment]:
+    from rayllm.errors import InputError
+    from rayllm.names import did_you_mean
+
+    names = [one.name for one in found]
+    if name and name not in names:
+        raise InputError(f"there is no environment {name!r}{did_you_mean(name, names)}", cure="rayllm env list")
+    return [one for one in found if name in {"", one.name}]

@@ -1,0 +1,46 @@
+"""Building an engine's environment ahead of its first start, with the code that the replica uses."""
+
+from __future__ import annotations
+
+import shutil
+
+from rayllm.engines import Device
+from rayllm.errors import InputError, RayllmError
+from rayllm.machine.environments import check, environments, remove
+from rayllm.names import did_you_mean
+from rayllm.plugins import Plugins
+from rayllm.serving.prepare.environments import build_environment, folder_of
+from rayllm.sources import FetchProgress
+
+
+def build(plugins: Plugins, name: str, kind: str, report: FetchProgress) -> str:
+    """Build the environment of an engine for a kind of device; the path of its interpreter.
+
+    Args:
+        plugins: what is installed.
+        name: the engine's name.
+        kind: `cpu` or `cuda`; empty for what is on this machine.
+        report: told what is going on.
+
+    Raises:
+        InputError: there is no such engine, or it does not run on that device.
+        RayllmError: it can't be built, or a damaged one is in use.
+    """
+    if name not in plugins.engines:
+        hint = did_you_mean(name, plugins.engines)
+        raise InputError(f"no engine {name!r}{hint}", cure=f"installed: {', '.join(sorted(plugins.engines)) or 'none'}")
+    engine = plugins.engines[name]
+    device = Device(kind=kind or ("cuda" if shutil.which("nvidia-smi") else "cpu"))
+    try:
+        wanted = engine.environment_for(device)
+    except KeyError:
+        raise InputError(f"engine {name!r} does not run on {device.kind!r}") from None
+    if not wanted.requires:
+        raise InputError(f"engine {name!r} needs no environment of its own: it runs in the node's Python")
+    target = folder_of(name, wanted, device).name
+    for found in environments(plugins):
+        if found.name == target and found.state == "ready":
+            verdict = check(found, plugins)
+            if verdict.state != "whole" and not remove(found):
+                raise RayllmError(f"{target} is damaged, and in use", cause=verdict.cause, cure="stop what runs in it")
+    return build_environment(name, wanted, device, report)

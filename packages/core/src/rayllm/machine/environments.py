@@ -1,0 +1,210 @@
+"""The engines' environments that were built on this machine: which there are, who needs them, and are they whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rayllm.engines import Device, Environment
+from rayllm.errors import RayllmError
+from rayllm.machine.processes import users_of
+from rayllm.paths import home
+from rayllm.plugins import Plugins
+from rayllm.serving.prepare import interpreters
+from rayllm.serving.prepare.environments import MARKER, folder_of
+from rayllm.serving.processes.file_lock import open_locked
+from rayllm.serving.weights.hub_script_run import LIBRARY
+
+HUB = "hub"
+"""Core's own environment, in which weights are fetched."""
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEnvironment:
+    """One environment on this machine."""
+
+    name: str
+    """Its folder's name: ENGINE-DEVICE-KEY."""
+    path: str
+    """Its folder."""
+    engine: str
+    """Whose it is."""
+    device: str
+    """`cpu` or `cuda`."""
+    key: str
+    """A digest of the exact requirements, the Python version and the platform."""
+    state: Literal["ready", "building", "unfinished", "broken"]
+    """`unfinished` is what a killed build left; in a `broken` one the interpreter is gone."""
+    python: str
+    """Version of its Python; empty where that does not run."""
+    packages: int
+    """How many are installed."""
+    size: int
+    """Bytes on disk; files that it shares with uv's cache or other environments count in full."""
+    built: str
+    """When it was finished, UTC, ISO 8601; empty where it was not."""
+    wanted: bool
+    """True if an installed engine plugin asks for exactly this one."""
+    used_by: list[int]
+    """Ids of the processes that run in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentCheck:
+    """What a close look at one environment found."""
+
+    name: str
+    """The environment's."""
+    state: Literal["whole", "damaged"]
+    """Whether an engine can run in it."""
+    cause: str = ""
+    """What is wrong with it."""
+    cure: str = ""
+    """What to do about it."""
+
+
+def folder() -> Path:
+    """Where environments lie."""
+    return home() / "environments"
+
+
+def wanted_environments(plugins: Plugins) -> dict[str, tuple[str, Environment]]:
+    """Those that the installed engines ask for, by folder name, with the engine's name."""
+    found = {}
+    for engine in plugins.engines.values():
+        kinds = DEVICES if isinstance(engine.environment, Environment) else engine.environment
+        for kind in kinds:
+            device = Device(kind=kind)
+            environment = engine.environment_for(device)
+            found[folder_of(engine.name, environment, device).name] = (engine.name, environment)
+    hub = Environment([LIBRARY])
+    return found | {folder_of(HUB, hub, Device(kind="cpu")).name: (HUB, hub)}
+
+
+def environments(plugins: Plugins) -> list[BuiltEnvironment]:
+    """All of them, by name."""
+    wanted = wanted_environments(plugins)
+    folders = [path for path in _folders() if len(path.name.rsplit("-", 2)) == 3]  # noqa: PLR2004  ENGINE-DEVICE-KEY
+    users = users_of(folders)
+    return [_look(path, path.name in wanted, users[path]) for path in folders]
+
+
+def check(found: BuiltEnvironment, plugins: Plugins) -> EnvironmentCheck:
+    """Look closely: does its interpreter run, is every file there, can the engine be imported. Takes seconds."""
+    if found.state == "building":
+        return EnvironmentCheck(name=found.name, state="damaged", cause="it is being built", cure="wait for it")
+    if found.state != "ready":
+        cause = {"unfinished": "its build did not finish", "broken": "its Python is gone, or does not run"}[found.state]
+        return EnvironmentCheck(name=found.name, state="damaged", cause=cause, cure=_cure(found))
+    if missing := list(_damaged_files(Path(found.path))):
+        cause = f"{len(missing)} files are missing or changed: {', '.join(missing[:3])}"
+        return EnvironmentCheck(name=found.name, state="damaged", cause=cause, cure=_cure(found))
+    _, environment = wanted_environments(plugins).get(found.name, ("", Environment(())))
+    try:
+        if environment.imports:
+            interpreters.check_imports(str(Path(found.path, "bin/python")), environment.imports, found.name)
+    except RayllmError as error:
+        return EnvironmentCheck(name=found.name, state="damaged", cause=error.cause or str(error), cure=_cure(found))
+    return EnvironmentCheck(name=found.name, state="whole")
+
+
+def removable(found: list[BuiltEnvironment], *, everything: bool) -> list[BuiltEnvironment]:
+    """What `prune` takes away: what is not finished, broken or asked for by nobody; never what is built or used."""
+    free = [one for one in found if one.state != "building" and not one.used_by]
+    return [one for one in free if everything or one.state != "ready" or not one.wanted]
+
+
+def remove(found: BuiltEnvironment) -> bool:
+    """Delete one, unless somebody builds or uses it by now; whether it is gone.
+
+    Raises:
+        OSError: a file can't be deleted.
+    """
+    path = Path(found.path)
+    lock = open_locked(_lock_of(path))
+    if lock is None:
+        return False
+    with lock:
+        if users_of([path])[path]:
+            return False
+        # First of all: what is left of a removal that was cut off must not pass for a whole environment.
+        (path / MARKER).unlink(missing_ok=True)
+        shutil.rmtree(path)
+        return True
+
+
+def _folders() -> list[Path]:
+    with suppress(FileNotFoundError):
+        return sorted(path for path in folder().iterdir() if path.is_dir() and not path.name.startswith("."))
+    return []
+
+
+def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
+    engine, device, key = path.name.rsplit("-", 2)
+    version = interpreters.python_version(str(path / "bin" / "python"))
+    built = ""
+    with suppress(OSError, ValueError):
+        built = str(json.loads((path / MARKER).read_text())["date"])
+    return BuiltEnvironment(
+        name=path.name,
+        path=str(path),
+        engine=engine,
+        device=device,
+        key=key,
+        state=_state(path, built=bool(built), runs=version is not None),
+        python=version or "",
+        packages=len(list(path.glob("lib/python*/site-packages/*.dist-info"))),
+        size=_size(path),
+        built=built,
+        wanted=wanted,
+        used_by=users,
+    )
+
+
+def _state(path: Path, *, built: bool, runs: bool) -> Literal["ready", "building", "unfinished", "broken"]:
+    if built:
+        return "ready" if runs else "broken"
+    lock = open_locked(_lock_of(path))
+    if lock is None:
+        return "building"
+    lock.close()
+    return "unfinished"
+
+
+def _lock_of(path: Path) -> Path:
+    """As `serving.prepare.environments` names it."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(OSError):
+            total += file.lstat().st_size
+    return total
+
+
+def _damaged_files(path: Path) -> Iterator[str]:
+    """Files of the installed packages that are missing or have another size than their package's record says."""
+    for record in path.glob("lib/python*/site-packages/*.dist-info/RECORD"):
+        packages = record.parents[1]
+        with record.open(encoding="utf-8", newline="") as lines:
+            for name, digest, size in csv.reader(lines):
+                file = packages / name
+                if not file.exists() or (digest and size and file.stat().st_size != int(size)):
+                    yield name
+
+
+def _cure(found: BuiltEnvironment) -> str:
+    if not found.wanted:
+        return "nobody asks for it any more: rayllm env prune"
+    if found.engine == HUB:
+        return f"delete {found.path}; it is built anew when it is needed"
+    return f"build it anew: rayllm env build {found.engine} --device {found.device}"
