@@ -84,7 +84,62 @@ def test_other_devices_are_not_served() -> None:
             ),
             "options.kv_cache_gb lower",
         ),
-        ("Value error, User-specified max_model_len (99999) is greater than the derived max_model_len", "longer than"),
+        (
+            (
+                "ValueError: Available memory on node 0 (10.26/14.96 GiB) on startup is less than desired CPU memory "
+                "utilization (0.92, 13.77 GiB). On the CPU backend, the `--gpu-memory-utilization` flag controls"
+            ),
+            "set options.kv_cache_gb",
+        ),
+        (
+            (
+                "Value error, User-specified max_model_len (99999) is greater than the derived max_model_len "
+                "(max_position_embeddings=2048.0 or model_max_length=None in model's config.json). To allow"
+            ),
+            "set it to 2048 at most",
+        ),
+        (
+            (
+                "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+                "memory: you tried to allocate 4398046511104 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            "memory does not hold the model",
+        ),
+        ("ValueError: Couldn't instantiate the backend tokenizer from one of: ", "options.engine_args: {tokenizer:"),
+        (
+            (
+                "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, "
+                "file not fully covered"
+            ),
+            "the weights are not whole",
+        ),
+        ("safetensors_rust.SafetensorError: Error while deserializing header: header too large", "git-lfs"),
+        ("RuntimeError: Cannot find any model weights with `/models/m`", "has no weights"),
+        (
+            "ValueError: Following weights were not initialized from checkpoint: {'model.layers.2.mlp.up.weight'}",
+            "not those that config.json describes",
+        ),
+        (
+            "OSError: It looks like the config file at '/models/m/config.json' is not a valid JSON file.",
+            "fetch it anew",
+        ),
+        ("Value error, Invalid repository ID or local directory specified: '/models/m'.", "lacks files"),
+        ("Value error, Unknown quantization method: awqq. Must be one of ['awq', 'auto_awq'", "'awqq'"),
+        ("Value error, Cannot find the config file for awq", "not quantised with awq"),
+        (
+            (
+                "Value error, The repository /models/m contains custom code which must be executed to correctly load "
+                "the model.\nPlease pass the argument `trust_remote_code=True` to allow custom code to be run."
+            ),
+            "options.trust_remote_code: true",
+        ),
+        (
+            (
+                "Value error, The checkpoint you are trying to load has model type `invented` but Transformers does "
+                "not recognize this architecture. This could be because"
+            ),
+            "does not know the model's architecture",
+        ),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "does not hold the model"),
         ("Total number of attention heads (9) must be divisible by tensor parallel size (2).", "divisor"),
         ("Model architectures ['FooForCausalLM'] are not supported for now.", "architecture"),

@@ -24,8 +24,22 @@ _CAUSES = (
         "the node has less free memory than the KV cache takes: set options.kv_cache_gb lower, or free memory",
     ),
     (
-        r"User-specified max_model_len .* is greater than|max_model_len .* greater than the derived",
-        "options.max_model_len is longer than the model can do: set it lower or leave it out",
+        r"on startup is less than desired CPU memory utilization",
+        (
+            "the node has less free memory than options.gpu_memory_utilization takes of it: leave that out, and set "
+            "options.kv_cache_gb"
+        ),
+    ),
+    (
+        r"User-specified max_model_len \(\d+\) is greater than the derived max_model_len \(\w+=(?P<what>\d+)",
+        "options.max_model_len is longer than the model can do: set it to {what} at most, or leave it out",
+    ),
+    (
+        r"DefaultCPUAllocator: can't allocate memory|\[Errno 12\] Cannot allocate memory",
+        (
+            "the node's memory does not hold the model: a smaller or a quantised one, a lower options.kv_cache_gb, or "
+            "a node with more memory (resources.memory reserves it)"
+        ),
     ),
     (
         r"CUDA out of memory|torch\.OutOfMemoryError|OutOfMemoryError",
@@ -58,8 +72,42 @@ _CAUSES = (
     ),
     (r"Address already in use", "another process took the port meanwhile: the replica tries again on another one"),
     (
-        r"does not appear to have a file named|no file named .*config\.json|Can't load the configuration",
+        r"Couldn't instantiate the backend tokenizer|Can't load tokenizer|no file named tokenizer",
+        (
+            "the model's folder lacks its tokenizer: put tokenizer.json and tokenizer_config.json (or tokenizer.model) "
+            "there, or name another folder that has it: options.engine_args: {{tokenizer: /PATH}}"
+        ),
+    ),
+    (
+        r"SafetensorError: Error while deserializing header",
+        (
+            "the weights are not whole: a file was cut off, or is git-lfs' pointer to it, or a page of an error; fetch it "
+            "anew, and compare its size with the one at the model's source"
+        ),
+    ),
+    (
+        r"Cannot find any model weights",
+        "the model's folder has no weights: put its .safetensors files there, all of them",
+    ),
+    (
+        r"weights were not initialized from checkpoint|Attempted to load weight \(",
+        (
+            "the weights are not those that config.json describes: take both from the same model and revision, and all "
+            "files of the weights"
+        ),
+    ),
+    (r"is not a valid JSON file", "a settings file of the model is damaged: fetch it anew"),
+    (
+        r"does not appear to have a file named|Can't load the configuration|Invalid repository ID or local directory",
         "the model's folder lacks files: its source must be a whole model in Hugging Face layout, or a .gguf file",
+    ),
+    (
+        r"Unknown quantization method: (?P<what>\w+)",
+        "this vLLM does not know {what!r}: set options.quantization to one that its message lists, or leave it out",
+    ),
+    (
+        r"Cannot find the config file for (?P<what>\w+)",
+        "the model is not quantised with {what}: leave options.quantization out, or take a model that is",
     ),
     (
         r"unrecognized arguments: (?P<what>[^\n]+)",
