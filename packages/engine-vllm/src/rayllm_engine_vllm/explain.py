@@ -81,7 +81,7 @@ _CAUSES = (
     (
         r"SafetensorError: Error while deserializing header",
         (
-            "the weights are not whole: a file was cut off, or is git-lfs' pointer to it, or a page of an error; fetch it "
+            "the weights are not whole: a file was cut off, or is git-lfs' pointer to it, or an error page; fetch it "
             "anew, and compare its size with the one at the model's source"
         ),
     ),
