@@ -28,7 +28,9 @@ CLI = (ROOT / "docs/cli.md").read_text()
 PLUGINS = (ROOT / "docs/plugins.md").read_text()
 PYTHON = (ROOT / "docs/python.md").read_text()
 HOOKS = [name for name in vars(hookspecs) if name.startswith("rayllm_")]
-DESCRIPTORS = [name for name in rayllm.__all__ if dataclasses.is_dataclass(getattr(rayllm, name))]
+CLASSES = [name for name in rayllm.__all__ if dataclasses.is_dataclass(getattr(rayllm, name))]
+RESULTS = [name for name in CLASSES if getattr(rayllm, name).__module__.startswith("rayllm.deployment.")]
+DESCRIPTORS = [name for name in CLASSES if name not in RESULTS]
 METHODS = [
     *(rayllm.ClusterBackend, "ensure", "find", "destroy", "deploy"),
     *(rayllm.Engine, "environment_for"),
@@ -89,6 +91,31 @@ def test_every_field_of_a_descriptor_is_on_the_page(name: str) -> None:
     for field, (_, _, default) in zip(fields, rows, strict=True):
         value = field.default_factory() if callable(field.default_factory) else field.default
         assert default == ("required" if value is dataclasses.MISSING else f"`{value!r}`"), field.name
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_field_of_a_result_is_on_a_page(name: str) -> None:
+    """On that of the API, or in the reference of what the commands print."""
+    reference = (ROOT / "docs/reference/commands.md").read_text()
+    fields = [field.name for field in dataclasses.fields(getattr(rayllm, name))]
+    assert [field for field in fields if f"\n| `{field}` |" not in PYTHON + reference] == []
+
+
+def test_every_method_of_the_api_is_on_the_page() -> None:
+    """With all its parameters."""
+    for name, method in inspect.getmembers(rayllm.RayLLM, callable):
+        if not name.startswith("_"):
+            row = next((line for line in PYTHON.splitlines() if re.match(rf"\| `(RayLLM\.)?{name}\(", line)), "")
+            assert row, name
+            called = row.split("`")[1]
+            parameters = set(inspect.signature(method).parameters) - {"self", "cls"}
+            assert {one for one in parameters if not re.search(rf"\b{one}\b", called)} == set(), row
+
+
+@pytest.mark.parametrize("number", range(len(blocks(PYTHON, "python"))))
+def test_the_pages_programs_are_python(number: int) -> None:
+    """Each block is a whole program."""
+    compile(blocks(PYTHON, "python")[number], f"docs/python.md block {number}", "exec")
 
 
 def test_every_method_is_on_the_page_with_its_signature() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,7 @@ class RayLLM:
         lines: int | None = None,
         follow: bool = False,
         last_start: bool = False,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
         """What a model's engine wrote, in pieces of text: of the newest replica, or of the last one that failed.
 
         Args:
@@ -184,6 +184,7 @@ class RayLLM:
             replica: whose log: an id as `status` tells it, or its beginning; also one that failed.
             lines: how many of the last lines, -1 for all; by default 200, with `last_start` all.
             follow: go on as lines are added, until the iterator is closed.
+            last_start: of the engine that started last, be it one that failed while others serve.
 
         Raises:
             InputError: the file has no such model, or the model no such replica.
@@ -201,7 +202,7 @@ class RayLLM:
         *,
         max_tokens: int | None = None,
         temperature: float | None = None,
-    ) -> Iterator[ChatPart]:
+    ) -> Generator[ChatPart, None, None]:
         """Ask a model through the endpoint; its answer in pieces, as they come. Needs no other package.
 
         Args:
@@ -228,7 +229,6 @@ class RayLLM:
             options: passed on to `openai.OpenAI`; `api_key` is not needed while the endpoint asks for none.
 
         Raises:
-            last_start: of the engine that started last, be it one that failed while others serve.
             ClusterError: the cluster is not there, or not ready.
             InputError: the `openai` package is not installed.
         """
@@ -236,7 +236,7 @@ class RayLLM:
             from openai import OpenAI
         except ImportError as error:
             raise InputError("the `openai` package is not installed", cure="pip install openai") from error
-        return OpenAI(**self._endpoint() | options)
+        return OpenAI(**client_options(self.session) | options)
 
     def down(self, progress: Progress = silent) -> bool:
         """Stop the models and the endpoint, and remove the cluster if RayLLM made it; False if there was nothing.
@@ -251,6 +251,11 @@ class RayLLM:
 
         return down(self.session, progress)
 
-    def _endpoint(self) -> dict[str, Any]:
-        """What an OpenAI client is made with."""
-        return {"base_url": f"{self.session.find_ready().gateway_url}/v1", "api_key": "none"}
+
+def client_options(session: Session) -> dict[str, Any]:
+    """What a client from the `openai` package is made with.
+
+    Raises:
+        ClusterError: the cluster is not there, or not ready.
+    """
+    return {"base_url": f"{session.find_ready().gateway_url}/v1", "api_key": "none"}

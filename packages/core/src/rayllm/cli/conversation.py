@@ -44,7 +44,7 @@ class Conversation:
         parts = self.llm.chat(asked, self.model, max_tokens=self.max_tokens, temperature=self.temperature)
         said: list[str] = []
         try:
-            with closing(parts):  # type: ignore[type-var]  # a generator
+            with closing(parts):
                 for part in parts:
                     pace.see(part)
                     self._show(part, first=not said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -90,7 +90,7 @@ class ServeApi:
             answer.raise_for_status()
             yield from answer.iter_text()
 
-    async def follow_log_async(self, node: str, filename: str, *, lines: int) -> AsyncIterator[str]:
+    async def follow_log_async(self, node: str, filename: str, *, lines: int) -> AsyncGenerator[str, None]:
         """As `follow_log`; cancelling ends it at once, which a thread that waits for a line could not."""
         params = {**_FOLLOW, "node_id": node, "filename": filename, "lines": str(lines)}
         with self._told():

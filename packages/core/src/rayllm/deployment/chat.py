@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def only_model(session: Session) -> str:
     return names[0]
 
 
-def chat(asked: Question, session: Session) -> Iterator[ChatPart]:
+def chat(asked: Question, session: Session) -> Generator[ChatPart, None, None]:
     """Ask; the answer in pieces. Closing the iterator ends the request, in the engine too.
 
     Raises:
@@ -110,7 +110,7 @@ def chat(asked: Question, session: Session) -> Iterator[ChatPart]:
     raise _broken_off(asked, _NO_END)
 
 
-async def chat_async(asked: Question, session: Session) -> AsyncIterator[ChatPart]:
+async def chat_async(asked: Question, session: Session) -> AsyncGenerator[ChatPart, None]:
     """As `chat`; cancelling ends the request, in the engine too."""
     import httpx
     from httpx_sse import EventSource, SSEError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from rayllm.cluster.serve_api import ServeApi
@@ -53,7 +54,7 @@ def find_log(session: Session, model: str, replica: str | None, *, last_start: b
     return newest(logs, last_start=last_start)
 
 
-def read_log(session: Session, log: Log, *, lines: int, follow: bool) -> Iterator[str]:
+def read_log(session: Session, log: Log, *, lines: int, follow: bool) -> Generator[str, None, None]:
     """The last `lines` lines in pieces of text, and with `follow` what is added."""
     with ServeApi.of(session.find_ready()) as api:
         if follow:
@@ -62,15 +63,16 @@ def read_log(session: Session, log: Log, *, lines: int, follow: bool) -> Iterato
             yield api.log(log.node, log.file, lines=lines)
 
 
-async def read_log_async(session: Session, log: Log, *, lines: int, follow: bool) -> AsyncIterator[str]:
+async def read_log_async(session: Session, log: Log, *, lines: int, follow: bool) -> AsyncGenerator[str, None]:
     """As `read_log`; cancelling ends it."""
     if not follow:
         for text in await asyncio.to_thread(lambda: list(read_log(session, log, lines=lines, follow=False))):
             yield text
         return
     with ServeApi.of(await asyncio.to_thread(session.find_ready)) as api:
-        async for text in api.follow_log_async(log.node, log.file, lines=lines):
-            yield text
+        async with aclosing(api.follow_log_async(log.node, log.file, lines=lines)) as texts:
+            async for text in texts:
+                yield text
 
 
 def lines_of(lines: int | None, *, last_start: bool) -> int:

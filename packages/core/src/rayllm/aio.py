@@ -1,0 +1,161 @@
+"""RayLLM from asynchronous Python: the methods of `RayLLM` as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rayllm.api import RayLLM, client_options, silent
+from rayllm.errors import InputError
+
+if TYPE_CHECKING:
+    import openai
+
+    from rayllm.backends import Progress
+    from rayllm.config.schema import DeploymentConfig
+    from rayllm.deployment.chat import ChatPart
+    from rayllm.deployment.plan import Plan
+    from rayllm.deployment.session import Session
+    from rayllm.deployment.status import ModelStatus, Status
+    from rayllm.plugins import Plugins
+    from rayllm.sources import FetchProgress
+
+Found = TypeVar("Found")
+
+
+class Cancelled(BaseException):
+    """Ends the thread of a call whose task was cancelled, at its next step, as Ctrl-C ends a command."""
+
+
+class AsyncRayLLM:
+    """One deployment, as its file describes it, for use in an event loop.
+
+    ```python
+    llm = AsyncRayLLM.from_file("rayllm.yaml")
+    await llm.up()
+    client = await llm.openai()
+    answer = await client.chat.completions.create(model="smollm2", messages=[{"role": "user", "content": "hi"}])
+    await llm.down()
+    ```
+
+    What a method does, takes, returns and raises is what the method of `RayLLM` says. Calls may run at the same time.
+    Cancelling one returns at once. What changes the cluster (`up`, `scale`, `down`) ends at its next step then; what was
+    begun goes on in the cluster, as after Ctrl-C: see `status`, then `up` or `down`. `progress` is called in the loop.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._llm = RayLLM(session)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str] = "rayllm.yaml",
+        *,
+        environ: Mapping[str, str] | None = None,
+        plugins: Plugins | None = None,
+        report: FetchProgress | None = None,
+    ) -> AsyncRayLLM:
+        """Read and check a file; not a coroutine, since it asks nobody."""
+        return cls(RayLLM.from_file(path, environ=environ, plugins=plugins, report=report).session)
+
+    @property
+    def name(self) -> str:
+        """The cluster's and the deployment's name."""
+        return self._llm.name
+
+    @property
+    def config(self) -> DeploymentConfig:
+        """The file as types; frozen."""
+        return self._llm.config
+
+    async def render(self) -> dict[str, Any]:
+        """As `RayLLM.render`."""
+        return await asyncio.to_thread(self._llm.render)
+
+    async def plan(self) -> Plan:
+        """As `RayLLM.plan`."""
+        return await asyncio.to_thread(self._llm.plan)
+
+    async def up(self, progress: Progress = silent) -> Status:
+        """As `RayLLM.up`."""
+        return await _stoppable(self._llm.up, progress)
+
+    async def status(self) -> Status:
+        """As `RayLLM.status`."""
+        return await asyncio.to_thread(self._llm.status)
+
+    async def model_status(self, model: str) -> ModelStatus:
+        """As `RayLLM.model_status`."""
+        return await asyncio.to_thread(self._llm.model_status, model)
+
+    async def scale(self, model: str, replicas: int, progress: Progress = silent) -> Status:
+        """As `RayLLM.scale`."""
+        return await _stoppable(functools.partial(self._llm.scale, model, replicas), progress)
+
+    async def logs(
+        self,
+        model: str,
+        replica: str | None = None,
+        *,
+        lines: int | None = None,
+        follow: bool = False,
+        last_start: bool = False,
+    ) -> AsyncGenerator[str, None]:
+        """As `RayLLM.logs`, as an asynchronous iterator: `async for text in llm.logs("smollm2", follow=True)`."""
+        from rayllm.deployment.logs import find_log, lines_of, read_log_async
+
+        log = await asyncio.to_thread(find_log, self.session, model, replica, last_start=last_start)
+        count = lines_of(lines, last_start=last_start)
+        async with aclosing(read_log_async(self.session, log, lines=count, follow=follow)) as texts:
+            async for text in texts:
+                yield text
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        model: str | None = None,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> AsyncGenerator[ChatPart, None]:
+        """As `RayLLM.chat`, as an asynchronous iterator."""
+        from rayllm.deployment.chat import chat_async, question
+
+        asked = await asyncio.to_thread(question, self.session, messages, model, max_tokens, temperature)
+        async with aclosing(chat_async(asked, self.session)) as parts:
+            async for part in parts:
+                yield part
+
+    async def openai(self, **options: Any) -> openai.AsyncOpenAI:
+        """As `RayLLM.openai`, with OpenAI's asynchronous client."""
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:
+            raise InputError("the `openai` package is not installed", cure="pip install openai") from error
+        return AsyncOpenAI(**await asyncio.to_thread(client_options, self.session) | options)
+
+    async def down(self, progress: Progress = silent) -> bool:
+        """As `RayLLM.down`."""
+        return await _stoppable(self._llm.down, progress)
+
+
+async def _stoppable(work: Callable[[Progress], Found], progress: Progress) -> Found:
+    """Run long work in a thread, which ends at its next step when this is cancelled."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def told(step: str, detail: str, *, done: bool = False) -> None:
+        if stop.is_set():
+            raise Cancelled
+        loop.call_soon_threadsafe(functools.partial(progress, step, detail, done=done))
+
+    try:
+        return await asyncio.to_thread(work, told)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
