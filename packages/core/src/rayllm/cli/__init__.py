@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from rayllm.errors import RayllmError
 
 
 def main() -> None:
     """Run `rayllm`; the exit status is 0 done, 1 failed, 2 bad input, 130 interrupted."""
     # Without a stream (`>&-`) Python has None in its place, on which every print of ours would fall.
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show `→` shows `?`, and the command goes on.
         if isinstance(stream, io.TextIOWrapper):
@@ -25,13 +30,25 @@ def main() -> None:
 
         app(prog_name="rayllm")
     except RayllmError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        _end(error)
     except OSError as error:  # a full disk, a home that can't be written, a stream that is closed
-        print(f"the system refused it: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        from rayllm.faults import from_system
+
+        _end(from_system(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - whatever is left is nobody's mistake but ours
+        import traceback
+
+        from rayllm.faults import from_bug
+
+        traceback.print_exc()
+        _end(from_bug(error))
+
+
+def _end(error: RayllmError) -> NoReturn:
+    print(error, file=sys.stderr)  # noqa: T201
+    sys.exit(error.exit_code)
 
 
 def show_version() -> None:

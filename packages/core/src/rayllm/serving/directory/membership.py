@@ -10,6 +10,7 @@ import time
 import ray
 
 from rayllm.errors import RayllmError
+from rayllm.faults import from_system
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import RENEW_S, ReplicaReport
 
@@ -39,8 +40,10 @@ class Membership:
     async def fail(self, error: Exception) -> None:
         """Leave with the reason."""
         self._left = True
-        if not isinstance(error, RayllmError):
-            error = RayllmError(f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError):
+            error = from_system(error)
+        elif not isinstance(error, RayllmError):
+            error = RayllmError(f"{type(error).__name__}: {error}", topic="bug")
         with contextlib.suppress(ray.exceptions.RayActorError):
             await self._directory.fail.remote(
                 self._report, error.message, error.cause or "", error.cure or "", error.topic or ""
