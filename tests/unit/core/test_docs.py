@@ -21,9 +21,8 @@ from rayllm.deployment.status import ModelStatus
 from rayllm.plugins import Plugins
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/*.md"), *ROOT.glob("changelog.d/*.md")]
-)
+FOLDERS = (".", "docs", "docs/*", "examples", "packages/*", "changelog.d")
+PAGES = sorted(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/*.md"))
 CLI = (ROOT / "docs/cli.md").read_text()
 PLUGINS = (ROOT / "docs/plugins.md").read_text()
 PYTHON = (ROOT / "docs/python.md").read_text()
