@@ -214,6 +214,15 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def arguments(session: nox.Session) -> None:
+    """Compare the lists of engines' arguments with the engines; `-- --write` corrects them, `-- cpu` asks one."""
+    engines = [path for path in PACKAGES if path.name.startswith("engine-")]
+    install(session, CORE, *engines, "uv")
+    home = str(Path(session.cache_dir).absolute() / "rayllm-home")
+    session.run("python", "-m", "rayllm.serving.prepare.pinned_arguments", *session.posargs, env={"RAYLLM_HOME": home})
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Write the exact versions anew that every session installs."""
     session.install("uv")

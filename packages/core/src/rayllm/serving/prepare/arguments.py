@@ -36,12 +36,11 @@ def arguments_at(engine: AnyEngine, python: str, device: Device, report: FetchPr
     Raises:
         RayllmError: it can't be asked; with the interpreter's own words.
     """
-    arguments, environment = engine.arguments, engine.environment_for(device)
+    arguments = engine.arguments
     if arguments is None:
         raise ValueError(f"engine {engine.name} has no arguments")
-    package = Requirement(environment.provides or next(iter(environment.requires))).name
     installed = interpreters.run_script(python, _SCRIPT)
-    content = "\0".join([installed, package, arguments.parser, _SCRIPT.read_text(encoding="utf-8")])
+    content = "\0".join([installed, device.kind, arguments.parser, _SCRIPT.read_text(encoding="utf-8")])
     file = home() / "arguments" / f"{engine.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
     if found := _kept(file):
         return found
@@ -50,9 +49,22 @@ def arguments_at(engine: AnyEngine, python: str, device: Device, report: FetchPr
             return found
         report(f"asking {python} which arguments its {arguments.title} takes: up to a minute, this once")
         draft = file.with_name(f".{file.name}.{os.getpid()}")
-        interpreters.run_script(python, _SCRIPT, package, str(draft), code=arguments.parser)
+        ask(engine, python, device, draft)
         draft.replace(file)
     return read_list(file)
+
+
+def ask(engine: AnyEngine, python: str, device: Device, file: Path) -> None:
+    """Write to `file` what the engine that `python` has says of its arguments.
+
+    Raises:
+        RayllmError: it can't be asked; with the interpreter's own words.
+    """
+    if engine.arguments is None:
+        raise ValueError(f"engine {engine.name} has no arguments")
+    environment = engine.environment_for(device)
+    package = Requirement(environment.provides or next(iter(environment.requires))).name
+    interpreters.run_script(python, _SCRIPT, package, str(file), code=engine.arguments.parser)
 
 
 def check_arguments(
