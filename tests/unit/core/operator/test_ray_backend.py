@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.unit.core.operator.conftest import TOKEN, Shown
 from rayllm import ClusterSpec
 from rayllm.cluster.connection import TokenError, UnreachableError
 from rayllm.cluster.ray_backend import RayBackend, RayOptions
-from rayllm.errors import InputError
+from rayllm.errors import ClusterError, InputError
 from rayllm.testing.fake_dashboard import FakeDashboard
 
 SPEC = ClusterSpec(name="demo", gateway_host="127.0.0.1", gateway_port=8000)
@@ -52,6 +53,33 @@ def test_it_lays_no_secrets(dashboard: FakeDashboard, shown: Shown) -> None:
     assert "hf_secret" not in f"{shown.lines}{spec}"
 
 
+@pytest.mark.parametrize("version", ["2.9.3", "2.59.1", "3.0.0.dev0", ""])
+def test_it_refuses_another_ray(dashboard: FakeDashboard, shown: Shown, version: str) -> None:
+    """Before anything else, with both versions, and from every command."""
+    dashboard.ray_version = version
+    asks: list[Callable[[], object]] = [
+        lambda: backend(dashboard).ensure(SPEC, shown),
+        lambda: backend(dashboard).find("demo"),
+    ]
+    for ask in asks:
+        with pytest.raises(ClusterError) as caught:
+            ask()
+        assert str(caught.value) == (
+            f"the Ray cluster at {dashboard.url} runs Ray {version or 'of an unknown version'};"
+            " RayLLM works with 2.60 or newer, below 3\n"
+            '  do     install it on every node of the cluster: pip install "ray[serve]>=2.60,<3"\n'
+            "  more   rayllm explain ray-version"
+        )
+    assert dashboard.asked == ["GET /api/version"] * 2
+
+
+@pytest.mark.parametrize("version", ["2.60.0", "2.60.1rc0", "2.75.0"])
+def test_it_takes_a_ray_that_will_do(dashboard: FakeDashboard, shown: Shown, version: str) -> None:
+    """That of the tests, and what came after it."""
+    dashboard.ray_version = version
+    assert backend(dashboard).ensure(SPEC, shown)
+
+
 def test_it_refuses_an_open_cluster(dashboard: FakeDashboard, shown: Shown) -> None:
     """Unless it is asked for by name."""
     dashboard.token = None
@@ -59,7 +87,8 @@ def test_it_refuses_an_open_cluster(dashboard: FakeDashboard, shown: Shown) -> N
         backend(dashboard).ensure(SPEC, shown)
     assert str(caught.value) == (
         f"the Ray cluster at {dashboard.url} asks for no token: whoever reaches it runs code on it\n"
-        "  do     start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true\n  more   rayllm explain open-cluster"
+        "  do     start it with RAY_AUTH_MODE=token, or accept it with cluster.options.allow_open: true\n"
+        "  more   rayllm explain open-cluster"
     )
     assert backend(dashboard, allow_open=True).ensure(SPEC, shown).dashboard_url == dashboard.url
 

@@ -37,13 +37,10 @@ class RayBackend(ClusterBackend):
         self._options = options
 
     def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:
-        """Check that the cluster answers, takes the token, and is closed to those who have none."""
-        from rayllm.cluster.serve_api import ServeApi
-
+        """Check that the cluster answers, takes the token, runs a Ray that will do, and is closed to strangers."""
         progress("cluster", f"asking {self._options.address}")
         cluster = self._cluster(spec.name)
-        with ServeApi.of(cluster) as api:
-            version = api.version()["ray_version"]
+        version = self._require_supported(cluster)
         if not self._options.allow_open and self._is_open():
             raise InputError(
                 f"the Ray cluster at {self._options.address} asks for no token: whoever reaches it runs code on it",
@@ -58,11 +55,8 @@ class RayBackend(ClusterBackend):
 
     def find(self, name: str) -> Cluster | None:
         """The cluster, if its dashboard answers."""
-        from rayllm.cluster.serve_api import ServeApi
-
         cluster = self._cluster(name)
-        with ServeApi.of(cluster) as api:
-            api.version()
+        self._require_supported(cluster)
         return cluster
 
     def destroy(self, name: str, progress: Progress) -> None:
@@ -71,6 +65,16 @@ class RayBackend(ClusterBackend):
 
     def _cluster(self, name: str) -> Cluster:
         return Cluster(name=name, dashboard_url=self._options.address, gateway_url="", token=self._token())
+
+    def _require_supported(self, cluster: Cluster) -> str:
+        """The version of its Ray."""
+        from rayllm.cluster.ray_version import require_supported
+        from rayllm.cluster.serve_api import ServeApi
+
+        with ServeApi.of(cluster) as api:
+            version = str(api.version().get("ray_version") or "of an unknown version")
+        require_supported(version, self._options.address)
+        return version
 
     def _token(self) -> str | None:
         if token := self._options.token or os.environ.get("RAY_AUTH_TOKEN"):

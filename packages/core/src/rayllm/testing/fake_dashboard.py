@@ -98,6 +98,7 @@ class FakeDashboard(ThreadingHTTPServer):
         self.serve = Serve()
         self.packages: dict[str, bytes] = {}
         self.nodes: list[Json] = []
+        self.ray_version = "2.60.0"
         self.logs: dict[str, str] = {}
         """Text of each log file, by name."""
         self.snapshot: Json | None = None
@@ -166,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
     def _dashboard(self, path: str, body: bytes) -> None:
         server, name = self.server, path.rpartition("/")[2]
         if path == "/api/version":
-            self.answer(200, {"ray_version": "2.60.0", "session_name": "session_1"})
+            self.answer(200, {"ray_version": self.server.ray_version, "session_name": "session_1"})
         elif path == "/api/v0/nodes":
             self.answer(200, {"result": True, "data": {"result": {"result": server.nodes}}})
         elif path.startswith("/api/v0/logs/"):
