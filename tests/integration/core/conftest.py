@@ -1,12 +1,16 @@
-"""Engines made of the standard library, and a gateway in front of them."""
+"""Engines made of the standard library with a gateway in front of them, and a package index that is a folder."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
+import os
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
@@ -203,3 +207,35 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGat
     for connection in made.connections:
         connection.close()
     made.haproxy.stop(0)
+
+
+def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> None:
+    """Write a wheel by hand."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
+    record = f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            record += f"{path},sha256={digest},{len(content)}\n"
+        archive.writestr(f"{info}/RECORD", record)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip's own file names, and nothing else in reach; RAYLLM_HOME and uv's cache are new."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    settings = tmp_path / "pip.conf"
+    settings.write_text(f"[global]\nno-index = true\nfind-links = {folder}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("GATE", str(tmp_path))
+    return folder

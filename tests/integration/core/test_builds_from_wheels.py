@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import signal
@@ -11,11 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.integration.core.conftest import wheel
 
 from rayllm import Command, Device, Engine, Environment, Options, RayllmError
 from rayllm.machine.building import build
@@ -44,42 +42,10 @@ while not (here / "open").exists():
 """
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> None:
-    """Write a wheel by hand."""
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
-    tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
-    record = f"{info}/RECORD,,\n"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for path, content in files.items():
-            archive.writestr(path, content)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-            record += f"{path},sha256={digest},{len(content)}\n"
-        archive.writestr(f"{info}/RECORD", record)
-
-
 def environment(*requires: str, imports: tuple[str, ...] = ()) -> Engine[Options]:
     """An engine that needs these."""
     wanted = Environment(requires, imports=imports)
     return Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
-
-
-@pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that pip's own file names, and nothing else in reach; RAYLLM_HOME and uv's cache are new."""
-    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
-        monkeypatch.delenv(name)
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    settings = tmp_path / "pip.conf"
-    settings.write_text(f"[global]\nno-index = true\nfind-links = {folder}\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
-    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    monkeypatch.setenv("GATE", str(tmp_path))
-    return folder
 
 
 def silent(detail: str) -> None:

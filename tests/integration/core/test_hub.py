@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import until
+from tests.integration.core.conftest import wheel
 
 from rayllm import InputError, RayllmError
+from rayllm.serving.prepare import interpreters
 from rayllm.serving.weights import hub_source
 from rayllm.serving.weights.sources import HUB
 from rayllm.testing.fake_hub import FakeHub, FakeRepo
@@ -32,6 +34,24 @@ TAKEN = ["config.json", "model.safetensors", "tokenizer.json"]
 HALF = len(WEIGHTS) // 2 - 300_000
 SECRET = "hf_very_secret_0123456789"
 BOUND_S = 60.0
+STAND_IN = {
+    "huggingface_hub/__init__.py": b"""
+from . import constants, errors
+get_token = lambda: None
+class HfApi:
+    def __init__(self, **_): pass
+    def model_info(self, *_, **__): raise errors.OfflineModeIsEnabled("offline")
+""",
+    "huggingface_hub/constants.py": b"ENDPOINT = 'https://hub'",
+    "huggingface_hub/errors.py": b"""
+class OfflineModeIsEnabled(Exception): pass
+class GatedRepoError(Exception): pass
+class RevisionNotFoundError(Exception): pass
+class RemoteEntryNotFoundError(Exception): pass
+class RepositoryNotFoundError(Exception): pass
+class HfHubHTTPError(Exception): pass
+""",
+}
 FETCHER = """
 import sys
 from pathlib import Path
@@ -301,6 +321,15 @@ def test_several_at_once_load_once(hub: FakeHub, node: Node) -> None:
     assert sum("4 of 4 MB" in text for text in said) == 1
     assert len(hub.ranges()) == 1
     assert SECRET not in "".join(said)
+
+
+def test_a_node_without_the_library(node: Node, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gets it in an environment of its own, once; here it is a stand-in that says that it is offline."""
+    monkeypatch.setattr(interpreters, "satisfied_here", lambda _: False)
+    wheel(wheels, "huggingface_hub", "1.9", STAND_IN)
+    for _ in range(2):
+        assert "HF_HUB_OFFLINE forbids asking" in node.fails("hf://org/model").message
+    assert sum(detail.startswith("building hub-cpu-") for detail in node.told) == 1
 
 
 def scripts() -> list[int]:

@@ -136,6 +136,18 @@ def test_a_broken_file_is_not_converted(engine: Engine, model: Path) -> None:
     assert engine.runs() == 0
 
 
+def test_no_room_for_a_conversion(engine: Engine, model: Path) -> None:
+    """Two bytes a weight; a petabyte of them is told before anything is converted."""
+    name, shape = b"t", 2**50
+    tensor = len(name).to_bytes(8, "little") + name + (1).to_bytes(4, "little") + shape.to_bytes(8, "little")
+    unknown_type, offset = (99).to_bytes(4, "little"), bytes(8)
+    header = b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(8)
+    model.write_bytes(header + tensor + unknown_type + offset + bytes(32))
+    with pytest.raises(RayllmError, match=r"no room for what m\.gguf is converted to: 2252 TB needed"):
+        ensure_weights(str(model), Plugins(), engine.python(), silent)
+    assert engine.runs() == 0
+
+
 def test_other_files(engine: Engine, tmp_path: Path) -> None:
     """A file of another kind is no model."""
     (tmp_path / "m.bin").touch()

@@ -46,6 +46,8 @@ class Environment:
     """`requires` names every package, dependencies included: they are installed without resolving."""
     imports: Sequence[str] = ()
     """Modules imported once after the build, to prove that the environment works."""
+    disk: int = 0
+    """Bytes that it takes at least; without so much free space, no build is begun. 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

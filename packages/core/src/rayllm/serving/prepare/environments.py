@@ -18,6 +18,7 @@ from rayllm.engines import AnyEngine, Device, Environment
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare import interpreters, uv
+from rayllm.serving.prepare.room import full_disk_told, require_room
 from rayllm.serving.prepare.torch_builds import cpu_torch_flags
 from rayllm.serving.processes.file_lock import locked
 from rayllm.sources import FetchProgress
@@ -98,7 +99,7 @@ def build_environment(name: str, wanted: Environment, device: Device, report: Fe
     if python := _finished(folder):
         return python
     lock = folder.with_name(f".{folder.name}.lock")
-    with locked(lock, report, f"another process that builds {folder.name}") as handle:
+    with full_disk_told(home()), locked(lock, report, f"another process that builds {folder.name}") as handle:
         # Another process may have finished it while this one waited.
         if python := _finished(folder):
             return python
@@ -124,6 +125,9 @@ def _build(folder: Path, wanted: Environment, device: Device, report: FetchProgr
     if folder.exists():
         report("clearing an unfinished build")
         shutil.rmtree(folder)
+    else:
+        # What an unfinished build has downloaded takes its room already, in uv's cache.
+        require_room(folder, wanted.disk, f"the environment {folder.name}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     request = _python_request(wanted)
     here = request != wanted.python

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rayllm.errors import RayllmError
@@ -29,6 +32,26 @@ def require_room(folder: Path, needed: int, what: str) -> None:
             cure="free some space there, or set RAYLLM_HOME to another disk and start Ray anew",
             topic="disk-full",
         )
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Turn the system's "no space left" into an error for a person.
+
+    Raises:
+        RayllmError: something could not be written, since the disk that holds `folder` is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise RayllmError(
+            f"no space is left for RayLLM's folder {folder}",
+            cause=error.strerror,
+            cure="free some space there, or set RAYLLM_HOME to another disk and start Ray anew",
+            topic="disk-full",
+        ) from error
 
 
 def nearest_existing(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare.clean_environ import clean_environ
 from rayllm.serving.prepare.interpreters import version_of
+from rayllm.serving.prepare.room import full_disk_told, require_room
 from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.weights import gguf_header
 from rayllm.serving.weights.digests import sha256_of
@@ -22,6 +23,8 @@ from rayllm.sources import FetchProgress, ModelSource
 
 CONVERTER = "1"
 """Raised when the same file would be converted to something else."""
+_BYTES = 2
+"""Of one weight after the conversion."""
 _SCRIPT = Path(__file__).with_name("gguf_convert.py")
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]*):")
 
@@ -47,6 +50,11 @@ def ensure_weights(source: str, plugins: HasSources, python: str, report: FetchP
         InputError: no such source, or the file is not a model.
         RayllmError: it can't be fetched or converted; with the cause and what to do.
     """
+    with full_disk_told(home()):
+        return _ensured(source, plugins, python, report)
+
+
+def _ensured(source: str, plugins: HasSources, python: str, report: FetchProgress) -> Path:
     found = source_of(source, plugins.sources).fetch(source, home() / "models", report)
     if found.is_dir():
         return found
@@ -55,8 +63,7 @@ def ensure_weights(source: str, plugins: HasSources, python: str, report: FetchP
             f"{found} is neither a folder with a model's files nor a .gguf file",
             cure="name the folder that holds config.json, or a .gguf file",
         )
-    gguf_header.check(found)
-    return _converted(found, python, report)
+    return _converted(found, _BYTES * gguf_header.check(found), python, report)
 
 
 def source_of(source: str, sources: Mapping[str, ModelSource]) -> ModelSource:
@@ -75,8 +82,8 @@ def source_of(source: str, sources: Mapping[str, ModelSource]) -> ModelSource:
     return sources[scheme]
 
 
-def _converted(file: Path, python: str, report: FetchProgress) -> Path:
-    """The folder that the file was converted to, by its content and the converter's version."""
+def _converted(file: Path, size: int, python: str, report: FetchProgress) -> Path:
+    """The folder of `size` bytes that the file was converted to, by its content and the converter's version."""
     transformers = version_of(python, "transformers")
     if transformers is None:
         raise RayllmError(
@@ -89,6 +96,7 @@ def _converted(file: Path, python: str, report: FetchProgress) -> Path:
         return folder
     with locked(folder.with_name(f".{name}.lock"), report, f"another process that converts {file.name}") as lock:
         if not folder.is_dir():
+            require_room(folder, size, f"what {file.name} is converted to")
             _convert(file, folder, python, report, lock)
     return folder
 

@@ -66,8 +66,11 @@ class _Header:
         return None
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> int:
     """Check that `path` is a GGUF file of a version that can be converted, and as long as its header says.
+
+    Returns:
+        How many weights it has.
 
     Raises:
         InputError: it is not, with what is wrong; sizes in bytes.
@@ -79,17 +82,18 @@ def check(path: Path) -> None:
         if data[:4] != MAGIC:
             raise _bad(path, f"it begins with {data[:4]!r}, a GGUF file with {MAGIC!r}")
         try:
-            expected = _end_of_tensors(_Header(data, 4))
+            expected, weights = _read(_Header(data, 4))
         except (struct.error, IndexError):
             raise _bad(path, f"its header is cut off: the file ends after {size} bytes") from None
         except ValueError as error:
             raise _bad(path, str(error)) from None
     if size < expected:
         raise _bad(path, f"it is cut short: {size} bytes of {expected}")
+    return weights
 
 
-def _end_of_tensors(header: _Header) -> int:
-    """Bytes that the file must have."""
+def _read(header: _Header) -> tuple[int, int]:
+    """Bytes that the file must have, and the number of its weights."""
     version = header.number("I")
     if version not in (2, 3):
         raise ValueError(f"it has GGUF version {version}; versions 2 and 3 (little-endian) can be read")
@@ -100,20 +104,21 @@ def _end_of_tensors(header: _Header) -> int:
         value = header.value(header.number("I"))
         if key == b"general.alignment" and value:
             alignment = value
-    ends = [_tensor_end(header) for _ in range(tensors)]
+    found = [_tensor(header) for _ in range(tensors)]
     start = -(-header.at // alignment) * alignment
-    return start + max(ends) if ends else header.at
+    end = start + max(end for end, _ in found) if found else header.at
+    return end, sum(elements for _, elements in found)
 
 
-def _tensor_end(header: _Header) -> int:
-    """Where the next tensor ends, from the start of the data; where it starts if its type is not known here."""
+def _tensor(header: _Header) -> tuple[int, int]:
+    """Where the next tensor ends, from the start of the data, or starts if its type is not known; and its elements."""
     header.text()
     elements = 1
     for _ in range(header.number("I")):
         elements *= header.number("Q")
     kind, offset = header.number("I"), header.number("Q")
     block, width = _BLOCKS.get(kind, (1, 0))
-    return offset + elements // block * width
+    return offset + elements // block * width, elements
 
 
 def _bad(path: Path, what: str) -> InputError:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rayllm.errors import RayllmError
 from rayllm.serving.prepare.room import require_room
 from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.weights.hub_errors import explain
@@ -153,9 +152,5 @@ def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
-    try:
-        draft.write_text(text)
-        draft.replace(path)
-    except OSError as error:
-        cure = "the user that runs Ray must be able to write there; is there space left?"
-        raise RayllmError(f"{path} can't be written", cause=str(error), cure=cure, topic="home") from error
+    draft.write_text(text)
+    draft.replace(path)
