@@ -44,8 +44,9 @@ class AsyncRayLLM:
     ```
 
     What a method does, takes, returns and raises is what the method of `RayLLM` says. Calls may run at the same time.
-    Cancelling one returns at once. What changes the cluster (`up`, `scale`, `down`) ends at its next step then; what was
-    begun goes on in the cluster, as after Ctrl-C: see `status`, then `up` or `down`. `progress` is called in the loop.
+    Cancelling one returns at once. What changes the cluster (`up`, `scale`, `down`) ends at its next step then; what
+    was begun goes on in the cluster, as after Ctrl-C: see `status`, then `up` or `down`. `progress` is called in the
+    loop. Who leaves `chat` or `logs` before their end closes them, as `contextlib.aclosing` does.
     """
 
     def __init__(self, session: Session) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,11 +126,12 @@ async def chat_async(asked: Question, session: Session) -> AsyncGenerator[ChatPa
             if not answer.is_success:
                 await answer.aread()
                 answer.raise_for_status()
-            async for event in EventSource(answer).aiter_sse():
-                if event.data == _DONE:
-                    return
-                if part := part_of(event.data):
-                    yield part
+            async with aclosing(EventSource(answer).aiter_sse()) as events:
+                async for event in events:
+                    if event.data == _DONE:
+                        return
+                    if part := part_of(event.data):
+                        yield part
     except (httpx.HTTPError, SSEError) as problem:
         raise await asyncio.to_thread(_told, asked, session, problem) from problem
     raise _broken_off(asked, _NO_END)

@@ -71,7 +71,10 @@ class Serve:
         count = config["deployments"][0].get("num_replicas", 1)
         running = [{"state": "RUNNING", "node_id": "n1", "start_time_s": time.time()}] * count
         replicas = running if app.replicas is None else app.replicas
+        told = config["deployments"][0].get("ray_actor_options", {})
+        needs = {"CPU": told.get("num_cpus", 1), "GPU": told.get("num_gpus", 0), "memory": told.get("memory", 0)}
         deployment = {"message": app.message, "target_num_replicas": count, "replicas": replicas}
+        deployment["required_resources"] = {name: amount for name, amount in needs.items() if amount}
         return _report(name, app, config) | {"deployments": {config["deployments"][0]["name"]: deployment}}
 
 
@@ -95,10 +98,10 @@ class FakeDashboard(ThreadingHTTPServer):
     def __init__(self, token: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.token = token
+        self.ray_version = "2.60.0"
         self.serve = Serve()
         self.packages: dict[str, bytes] = {}
         self.nodes: list[Json] = []
-        self.ray_version = "2.60.0"
         self.logs: dict[str, str] = {}
         """Text of each log file, by name."""
         self.snapshot: Json | None = None
@@ -131,6 +134,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     protocol_version = "HTTP/1.1"
+    body = b""
+    """Of the request that is being answered."""
     wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
     server: FakeDashboard
 
@@ -149,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer any method."""
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = self.path.partition("?")[0]
         self.server.asked.append(f"{self.command} {path}")
         if self.server.disturbances and self.server.disturbances.popleft()(self):
@@ -162,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._dashboard(path, body)
 
-    do_PUT = do_DELETE = do_GET  # noqa: N815  the library's names
+    do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  the library's names
 
     def _dashboard(self, path: str, body: bytes) -> None:
         server, name = self.server, path.rpartition("/")[2]
