@@ -38,11 +38,12 @@ PRINTS = {
     "up": "rayllm.deployment.status:Status",
     "status": "rayllm.deployment.status:Status",
     "plugins": "rayllm.plugins:PluginInfo",
+    "doctor": "rayllm.checks:Check",
     "env list": "rayllm.machine.environments:BuiltEnvironment",
     "env check": "rayllm.machine.environments:EnvironmentCheck",
 }
 """What each command prints with `--json`: one such object, or a list of them where `LISTS` names the command."""
-LISTS = {"plugins", "env list", "env check"}
+LISTS = {"plugins", "doctor", "env list", "env check"}
 FOREIGN = {"render": "Ray's own: [a Serve config](https://docs.ray.io/en/latest/serve/production-guide/config.html)"}
 """What is printed that others have defined."""
 TYPES = {

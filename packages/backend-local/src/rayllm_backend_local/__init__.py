@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rayllm import Backend, ClusterBackend, hookimpl
+from rayllm import Backend, Check, ClusterBackend, hookimpl
 from rayllm_backend_local.options import LocalOptions
 
 
@@ -13,6 +13,13 @@ def open_local(options: LocalOptions) -> ClusterBackend:
     from rayllm_backend_local.backend import LocalBackend
 
     return LocalBackend(options)
+
+
+def check_local(options: LocalOptions) -> Iterable[Check]:
+    """What `doctor` asks before a cluster is started."""
+    from rayllm_backend_local.checks import checks
+
+    return checks(options)
 
 
 @hookimpl
@@ -24,6 +31,7 @@ def rayllm_backends() -> Iterable[Backend[LocalOptions]]:
             summary="a Ray cluster on this machine, running in the background",
             options=LocalOptions,
             open=open_local,
+            check=check_local,
             capabilities={"create", "this-machine"},
         )
     ]

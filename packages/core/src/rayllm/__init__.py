@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rayllm.aio import AsyncRayLLM
     from rayllm.api import RayLLM
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
+    from rayllm.checks import Check
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
@@ -29,6 +30,7 @@ _HOMES = {
     "rayllm.deployment.chat": ("ChatPart",),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
     "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
+    "rayllm.checks": ("Check",),
     "rayllm.engines": ("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.hookspecs": ("hookimpl",),
@@ -41,6 +43,7 @@ __all__ = [
     "Backend",
     "Change",
     "ChatPart",
+    "Check",
     "Cluster",
     "ClusterBackend",
     "ClusterError",

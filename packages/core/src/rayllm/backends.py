@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol
 
+from rayllm.checks import Check
 from rayllm.engines import OptionsT
 
 
@@ -107,6 +108,9 @@ class Backend(Generic[OptionsT]):
     open: Callable[[OptionsT], ClusterBackend]
     capabilities: Iterable[str] = field(default=frozenset())
     """`create` where `down` removes the cluster itself, …"""
+
+    check: Callable[[OptionsT], Iterable[Check]] | None = None
+    """What `rayllm doctor` looks at on the operator's machine, for these options; quick, changes nothing."""
 
 
 AnyBackend = Backend[Any]

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from rayllm.checks import Check
+
 
 class Options(BaseModel):
     """Base of every plugin's `options:` block: frozen, and an unknown key is an error.
@@ -160,6 +162,9 @@ class Engine(Generic[OptionsT]):
     """Turns the last lines of the engine's log into what to do next; None where it knows nothing."""
     arguments: EngineArguments | None = None
     """The option that takes the engine's own flags, if it has one: they are checked against the engine's own list."""
+
+    check: Callable[[Device], Iterable[Check]] | None = None
+    """What `rayllm doctor` looks at on a machine that is to serve, for this device; quick, changes nothing."""
 
     def environment_for(self, device: Device) -> Environment:
         """The environment for `device`.

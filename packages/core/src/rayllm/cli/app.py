@@ -14,6 +14,7 @@ import typer
 
 from rayllm.cli import show_version
 from rayllm.cli.chat import chat
+from rayllm.cli.doctor import doctor
 from rayllm.cli.down import down
 from rayllm.cli.env import env_build, env_check, env_list, env_prune
 from rayllm.cli.explain import explain
@@ -39,6 +40,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     scale,
     down,
     plugins,
+    doctor,
     explain,
     schema,
     render,

@@ -24,6 +24,7 @@ from rayllm.serving.weights.hub_script_run import LIBRARY
 HUB = "hub"
 """Core's own environment, in which weights are fetched."""
 DEVICES = ("cpu", "cuda")
+State = Literal["ready", "building", "unfinished", "broken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class BuiltEnvironment:
     """`cpu` or `cuda`."""
     key: str
     """A digest of the exact requirements, the Python version and the platform."""
-    state: Literal["ready", "building", "unfinished", "broken"]
+    state: State
     """`unfinished` is what a killed build left; in a `broken` one the interpreter is gone."""
     python: str
     """Version of its Python; empty where that does not run."""
@@ -96,6 +97,13 @@ def environments(plugins: Plugins) -> list[BuiltEnvironment]:
     return [_look(path, path.name in wanted, users[path]) for path in folders]
 
 
+def state_of(path: Path) -> State | None:
+    """State of the environment that lies in a folder; None if there is none."""
+    if not path.is_dir():
+        return None
+    return _state(path, runs=interpreters.python_version(str(path / "bin" / "python")) is not None)
+
+
 def check(found: BuiltEnvironment, plugins: Plugins) -> EnvironmentCheck:
     """Look closely: does its interpreter run, is every file there, can the engine be imported. Takes seconds."""
     if found.state == "building":
@@ -149,27 +157,31 @@ def _folders() -> list[Path]:
 def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
     engine, device, key = path.name.rsplit("-", 2)
     version = interpreters.python_version(str(path / "bin" / "python"))
-    built = ""
-    with suppress(OSError, ValueError):
-        built = str(json.loads((path / MARKER).read_text())["date"])
     return BuiltEnvironment(
         name=path.name,
         path=str(path),
         engine=engine,
         device=device,
         key=key,
-        state=_state(path, built=bool(built), runs=version is not None),
+        state=_state(path, runs=version is not None),
         python=version or "",
         packages=len(list(path.glob("lib/python*/site-packages/*.dist-info"))),
         size=_size(path),
-        built=built,
+        built=_finished(path),
         wanted=wanted,
         used_by=users,
     )
 
 
-def _state(path: Path, *, built: bool, runs: bool) -> Literal["ready", "building", "unfinished", "broken"]:
-    if built:
+def _finished(path: Path) -> str:
+    """When its build was finished; empty where it was not."""
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((path / MARKER).read_text())["date"])
+    return ""
+
+
+def _state(path: Path, *, runs: bool) -> State:
+    if _finished(path):
         return "ready" if runs else "broken"
     lock = open_locked(_lock_of(path))
     if lock is None:

@@ -38,7 +38,7 @@ class Uv:
             RayllmError: there is none and it can't be installed; with pip's own words.
         """
         home().mkdir(parents=True, exist_ok=True)
-        return cls(_installed() or _bring(report), UvSettings.of_this_machine())
+        return cls(installed() or _bring(report), UvSettings.of_this_machine())
 
     def run(self, args: Sequence[str], report: FetchProgress, lock: int | None = None) -> None:
         """Run to the end, reporting uv's lines as they come.
@@ -108,8 +108,8 @@ class Uv:
         )
 
 
-def _installed() -> str | None:
-    """A uv beside this interpreter, from the `uv` distribution, on PATH, or brought earlier."""
+def installed() -> str | None:
+    """The node's uv: beside this interpreter, from the `uv` distribution, on PATH, or brought earlier."""
     places = [Path(sys.executable).with_name("uv"), _from_distribution(), _on_path(), _own() / "bin" / "uv"]
     return next((str(place) for place in places if place and place.is_file()), None)
 
