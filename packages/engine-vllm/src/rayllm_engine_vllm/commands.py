@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rayllm import Command, InputError, Launch
-from rayllm_engine_vllm.options import Scalar, VllmOptions, flag_of
+from rayllm_engine_vllm.arguments import ARGUMENTS
+from rayllm_engine_vllm.options import VllmOptions
 
+_Scalar = bool | int | float | str
 _GIB = 1 << 30
 _CPU_KV_CACHE = 2 * _GIB
 """Of a replica that reserves no memory: enough for long contexts of the small models that CPUs serve."""
@@ -25,16 +25,15 @@ def commands(launch: Launch[VllmOptions]) -> list[Command]:
     argv += ["--host", launch.host, "--port", str(launch.port)]
     argv += ["--model", launch.model_path, "--served-model-name", launch.model_name]
     argv += _typed(launch)
-    for key, value in launch.options.engine_args.items():
-        argv += _flag(flag_of(key), value)
+    argv += ARGUMENTS.command_line(launch.device, launch.options.engine_args)
     return [Command(*argv, ready="/health", metrics="/metrics", env=_environ(launch))]
 
 
-def _typed(launch: Launch[VllmOptions]) -> Iterator[str]:
+def _typed(launch: Launch[VllmOptions]) -> list[str]:
     """The flags of the typed options, and of what RayLLM decides for the device."""
     options = launch.options
     decided = _on_cpu(launch) if launch.device.kind == "cpu" else {}
-    settings: dict[str, Scalar | None] = {
+    settings: dict[str, _Scalar | None] = {
         "max-model-len": options.max_model_len,
         "dtype": options.dtype or decided.get("dtype"),
         "quantization": options.quantization,
@@ -55,15 +54,14 @@ def _typed(launch: Launch[VllmOptions]) -> Iterator[str]:
         "runner": None if options.runner == "auto" else options.runner,
         "convert": None if options.convert == "auto" else options.convert,
     }
-    for flag, value in settings.items():
-        if value is not None:
-            yield from _flag(flag, value)
+    given = {flag: value for flag, value in settings.items() if value is not None}
+    return ARGUMENTS.command_line(launch.device, given)
 
 
-def _on_cpu(launch: Launch[VllmOptions]) -> dict[str, Scalar]:
+def _on_cpu(launch: Launch[VllmOptions]) -> dict[str, _Scalar]:
     """What a CPU needs. torch.compile gives wrong text there and takes minutes, so it is off on every one."""
     kv_cache = launch.memory // 2 if launch.memory else _CPU_KV_CACHE
-    decided: dict[str, Scalar] = {"enforce-eager": True, "kv-cache-memory-bytes": kv_cache}
+    decided: dict[str, _Scalar] = {"enforce-eager": True, "kv-cache-memory-bytes": kv_cache}
     if not launch.device.features & _BFLOAT16:
         decided["dtype"] = "float32"
     return decided
@@ -82,17 +80,6 @@ def _tensor_parallel(launch: Launch[VllmOptions]) -> int | None:
             cure=f"set resources.gpus: {size}, or a smaller tensor_parallel_size",
         )
     return size if size > 1 else None
-
-
-def _flag(flag: str, value: Scalar | list[Scalar]) -> list[str]:
-    """A flag as vLLM reads it. `=` keeps a value that begins with a dash from being taken for a flag."""
-    if value is True:
-        return [f"--{flag}"]
-    if value is False:
-        return [f"--no-{flag}"]
-    if isinstance(value, list):
-        return [f"--{flag}", *map(str, value)]
-    return [f"--{flag}={value}"]
 
 
 def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:

@@ -4,48 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from rayllm import Options
 
-Scalar = bool | int | float | str
 Number = Annotated[float, Field(strict=False)]
-
-_OURS = {
-    "api-key": "RayLLM guards the engine itself",
-    "disable-log-stats": "RayLLM reads the engine's metrics",
-    "headless": "RayLLM starts the ranks",
-    "host": "RayLLM chooses the address",
-    "master-addr": "RayLLM starts the ranks",
-    "master-port": "RayLLM starts the ranks",
-    "model": "write the model's `source:`",
-    "nnodes": "RayLLM starts the ranks",
-    "node-rank": "RayLLM starts the ranks",
-    "port": "RayLLM chooses the port",
-    "root-path": "RayLLM's gateway is in front of the engine",
-    "served-model-name": "it is the model's name in the YAML",
-    "ssl-ca-certs": "the engine listens on loopback",
-    "ssl-certfile": "the engine listens on loopback",
-    "ssl-keyfile": "the engine listens on loopback",
-    "uds": "RayLLM chooses the address",
-    "config": "write the settings here",
-}
-"""vLLM's flags that RayLLM sets, and why they can't be set here."""
-_ALIASES = {
-    "tp": "tensor-parallel-size",
-    "q": "quantization",
-    "r": "node-rank",
-    "device-memory-utilization": "gpu-memory-utilization",
-    "kv-cache-memory-bytes": "kv-cache-gb",
-    "enable-auto-tool-choice": "tool-call-parser",
-    "lora-modules": "enable-lora",
-}
-"""Other names of what is typed above."""
-
-
-def flag_of(key: str) -> str:
-    """The flag for a key of `engine_args`, without its dashes: `max_num_seqs` gives `max-num-seqs`."""
-    return key.strip().lstrip("-").replace("_", "-")
 
 
 class VllmOptions(Options):
@@ -87,29 +50,9 @@ class VllmOptions(Options):
     """`pooling` for embeddings, rerankers and classifiers, where vLLM does not see it itself."""
     convert: Literal["auto", "none", "embed", "classify"] = "auto"
     """Make an embedding model (`embed`) or a classifier of a model that generates text. Goes with `runner: pooling`."""
-    engine_args: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
-    """Any other flag of vLLM's server, with or without dashes: `{max-num-batched-tokens: 4096}`. `true` gives the bare
-    flag, `false` its `--no-` form."""
-
-    @field_validator("engine_args")
-    @classmethod
-    def _refuse_what_is_set_elsewhere(cls, value: dict[str, Scalar | list[Scalar]]) -> dict[str, Scalar | list[Scalar]]:
-        seen: set[str] = set()
-        for key in value:
-            flag = flag_of(key)
-            name = _ALIASES.get(flag.removeprefix("no-"), flag.removeprefix("no-"))
-            if not flag:
-                raise ValueError(f"{key!r} is no flag")
-            if name in _OURS:
-                raise ValueError(f"{key} can't be set here: {_OURS[name]}")
-            if name.replace("-", "_") in cls.model_fields:
-                raise ValueError(
-                    f"{key} has an option of its own: write `{name.replace('-', '_')}:` beside engine_args"
-                )
-            if flag in seen:
-                raise ValueError(f"{key} stands here twice")
-            seen.add(flag)
-        return value
+    engine_args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Any other flag of vLLM's server, with or without dashes: `{max-num-batched-tokens: 4096}`. `true` and `false`
+    turn a switch on and off, a mapping is passed as JSON."""
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> VllmOptions:
