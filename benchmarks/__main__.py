@@ -6,6 +6,7 @@ A subject's values go to `docs/benchmarks/SUBJECT.json`; the pages and the pictu
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a minute's try of all but vLLM; writes nothing to docs/")
     parser.add_argument("--pages", action="store_true", help="measure nothing, make the pages of the last results")
     told = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
     known = QUICK if told.quick else SUBJECTS
     if unknown := set(told.subjects) - set(known):
         parser.error(f"no subject {', '.join(sorted(unknown))}; there are {', '.join(known)}")

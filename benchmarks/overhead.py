@@ -66,7 +66,7 @@ VLLM = Setting(
     },
     rounds=10,
     tokens=32,
-    requests={1: 4, 8: 2},
+    requests={1: 3, 8: 2},
     throughput=0.97,
     first_token_ms=None,
 )

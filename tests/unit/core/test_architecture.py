@@ -87,7 +87,7 @@ def test_a_plugin_imports_core_and_itself(package: Path) -> None:
 
 @pytest.mark.parametrize("package", PLUGINS, ids=lambda package: package.name)
 def test_a_plugins_entry_module_is_light(package: Path) -> None:
-    """Discovery imports it in every command: rayllm, pydantic, itself and the standard library."""
+    """A command imports it to read a file: rayllm, pydantic, itself and the standard library."""
     assert tops(package / "__init__.py") <= {"rayllm", "pydantic", package.name}
 
 

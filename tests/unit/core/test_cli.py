@@ -234,7 +234,7 @@ def test_plugins_for_programs(cli: Cli) -> None:
 
 def test_ctrl_c_is_130(cli: Cli) -> None:
     """No traceback either, in a command or before it."""
-    interrupt = "import rayllm.plugins as p\ndef stop(*_): raise KeyboardInterrupt\np.Plugins.discover = stop\n" + MAIN
+    interrupt = "import rayllm.plugins as p\ndef stop(**_): raise KeyboardInterrupt\np.Plugins.discover = stop\n" + MAIN
     result = cli("plugins", code=interrupt)
     assert result.returncode == 130
     assert "Traceback" not in result.stderr

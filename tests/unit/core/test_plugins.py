@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
@@ -113,8 +114,9 @@ def test_the_cure_of_an_exception_shows_where_it_happened(site: Site) -> None:
 def test_ctrl_c_during_an_import_is_not_a_plugins_fault(site: Site) -> None:
     """A person's interrupt ends the program."""
     site.add("slow", "raise KeyboardInterrupt")
+    plugins = Plugins.discover(site.points(), disabled="")
     with pytest.raises(KeyboardInterrupt):
-        Plugins.discover(site.points(), disabled="")
+        _ = plugins.infos
 
 
 def test_a_taken_name_breaks_the_later_plugin(site: Site) -> None:
@@ -126,6 +128,32 @@ def test_a_taken_name_breaks_the_later_plugin(site: Site) -> None:
     assert plugins.origin_of("engine", "good").name == "aaa"
     (later,) = plugins.broken
     assert (later.name, later.cause) == ("bbb", 'engine "good" is taken by aaa (rayllm-aaa 0.3.1)')
+
+
+def test_a_name_belongs_to_the_plugin_that_is_called_after_it(site: Site) -> None:
+    """Whichever is asked for first."""
+    site.add("aaa", GOOD)
+    site.add("named", GOOD, point="engine-good")
+    for first in ("good", "other"):
+        plugins = Plugins.discover(site.points(), disabled="")
+        assert (first in plugins.engines) is (first == "good")
+        assert plugins.origin_of("engine", "good").name == "engine-good"
+        (other,) = plugins.broken
+        assert (other.name, other.cause) == ("aaa", 'engine "good" is the name of the plugin engine-good')
+
+
+def test_a_plugin_that_nobody_asks_for_is_not_imported(site: Site) -> None:
+    """A hundred installed ones cost a command nothing; a broken one among them is not its business."""
+    heard: list[str] = []
+    site.add("good", GOOD, point="engine-good")
+    site.add("bad", "raise RuntimeError", point="engine-bad")
+    plugins = Plugins.discover(site.points(), disabled="", heard=lambda info: heard.append(info.name))
+    assert plugins.engines["good"].name == "good"
+    assert plugins.origin_of("engine", "good").name == "engine-good"
+    assert "made_up_bad" not in sys.modules
+    assert heard == []
+    assert "better" not in plugins.engines
+    assert heard == ["engine-bad"]
 
 
 def test_two_entry_points_of_one_name(site: Site) -> None:

@@ -90,6 +90,14 @@ def shown() -> Shown:
     return Shown()
 
 
+class OfCore(Plugins):
+    """Where plugins come from matters to the code package alone: here, core's own distribution."""
+
+    def origin_of(self, kind: str, name: str) -> PluginInfo:
+        """Core."""
+        return PluginInfo(name="core", module="rayllm.builtin", distribution="rayllm-core", offers=(f"{kind} {name}",))
+
+
 Open = Callable[..., Session]
 
 
@@ -101,7 +109,7 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
         def never(*_: Any) -> Any:
             raise AssertionError
 
-        plugins = Plugins.discover([], disabled="")
+        plugins = OfCore()
         plugins.engines["toy"] = Engine(
             name="toy", summary="", options=ToyOptions, environment=Environment(()), commands=lambda _: ()
         )
@@ -112,12 +120,6 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
             options=Options,
             open=lambda _: MemoryBackend(cluster),
             capabilities=frozenset(capabilities),
-        )
-        # Where the plugins come from matters to the code package alone: here, core's own.
-        plugins.infos.append(
-            PluginInfo(
-                name="core", module="rayllm.builtin", distribution="rayllm-core", offers=("engine toy", "source file")
-            )
         )
         file = tmp_path / "rayllm.yaml"
         file.write_text(dedent(text))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import TYPE_CHECKING
 
 from rayllm.cli.output import Output
 
 if TYPE_CHECKING:
-    from rayllm.plugins import Plugins
+    from rayllm.plugins import PluginInfo, Plugins
 
 
 def discover(output: Output, *, warn: bool = True) -> Plugins:
-    """Load the plugins, and tell on stderr which are broken."""
+    """Find the plugins; of those that a command comes to need, tell on stderr which are broken."""
     from rayllm.plugins import Plugins
 
-    # A plugin that prints when imported must not spoil `--json`.
-    with contextlib.redirect_stdout(sys.stderr):
-        plugins = Plugins.discover()
-    for info in plugins.broken if warn else ():
+    def tell(info: PluginInfo) -> None:
         cause = (info.cause or "").partition("\n")[0]
         output.note(f"warning: plugin {info.title} is left out: {cause}   → {info.cure}", "warning")
-    return plugins
+
+    return Plugins.discover(heard=tell if warn else None)

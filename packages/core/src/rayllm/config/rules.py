@@ -22,9 +22,8 @@ def check_source(document: Document, plugins: Plugins, path: KeyPath, source: An
     """A path, or a URI of a known scheme that its plugin finds well formed."""
     if not isinstance(source, str):
         return  # the schema has said so
-    schemes = ", ".join(sorted(plugins.sources)) or "none"
     if not source.strip():
-        document.problem(path, "empty; a path or a URI expected", choices=f"schemes: {schemes}")
+        document.problem(path, "empty; a path or a URI expected", choices=_schemes(plugins))
         return
     match = SCHEME.match(source)
     scheme = match[1] if match else "file"
@@ -32,7 +31,7 @@ def check_source(document: Document, plugins: Plugins, path: KeyPath, source: An
     if found is None:
         hint = did_you_mean(scheme, plugins.sources)
         shown = document.raw.get(path, scheme)
-        document.problem(path, f'no model source "{shown}"{hint}', choices=f"schemes: {schemes}")
+        document.problem(path, f'no model source "{shown}"{hint}', choices=_schemes(plugins))
         return
     try:
         wrong = found.check(source if match else f"file:{source}")
@@ -41,6 +40,10 @@ def check_source(document: Document, plugins: Plugins, path: KeyPath, source: An
         wrong = f'the plugin of "{scheme}:" can\'t check this: {type(error).__name__}: {error}'
     if wrong:
         document.problem(path, document.redacted(wrong))
+
+
+def _schemes(plugins: Plugins) -> str:
+    return f"schemes: {', '.join(sorted(plugins.sources)) or 'none'}"
 
 
 def check_environment(document: Document, path: KeyPath, choice: Any) -> None:
