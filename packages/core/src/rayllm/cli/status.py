@@ -6,21 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rayllm.cli.completion import complete_model
 from rayllm.cli.options import DEFAULT_FILE, FileOption, JsonOption
 
 if TYPE_CHECKING:
     from rayllm.api import RayLLM
     from rayllm.cli.output import Line
 
-_VOLATILE = ("detail", "message")
-"""What changes all the time while something starts, and is no news."""
+_VOLATILE = ("detail", "message", "cause")
+"""What changes all the time while something starts, and is no news: a failure and a cure are told apart from them."""
 
 
 def status(
     file: FileOption = DEFAULT_FILE,
     json: JsonOption = False,
     model: Annotated[
-        str | None, typer.Argument(help="Only this model, with everything about it; `gateway` for the endpoint.")
+        str | None,
+        typer.Argument(
+            help="Only this model, with everything about it; `gateway` for the endpoint.", autocompletion=complete_model
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again whenever it changes, until Ctrl-C.")
