@@ -120,6 +120,13 @@ def test_other_devices_are_not_served() -> None:
             "not those that config.json describes",
         ),
         (
+            (
+                "  in load_weights\nRuntimeError: The size of tensor a (128) must match the size of tensor b (64) at "
+                "non-singleton dimension 1"
+            ),
+            "not those that config.json describes",
+        ),
+        (
             "OSError: It looks like the config file at '/models/m/config.json' is not a valid JSON file.",
             "fetch it anew",
         ),
