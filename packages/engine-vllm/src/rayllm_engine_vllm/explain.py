@@ -90,7 +90,7 @@ _CAUSES = (
         "the model's folder has no weights: put its .safetensors files there, all of them",
     ),
     (
-        r"weights were not initialized from|Attempted to load weight \(|load_weights[\s\S]*size of tensor a .* must match",
+        r"weights were not initialized from|to load weight \(|load_weights[\s\S]*size of tensor a .* must match",
         (
             "the weights are not those that config.json describes: take both from the same model and revision, and all "
             "files of the weights"
