@@ -88,7 +88,7 @@ def test_up(dashboard: FakeDashboard, screen: Screen) -> None:
     assert screen() == (
         f"\n  curl {dashboard.url}/v1/chat/completions -H 'content-type: application/json'"
         ' -d \'{"model":"small","messages":[{"role":"user","content":"hi"}]}\'\n'
-        "  rayllm status      rayllm logs small      rayllm down\n"
+        "  rayllm chat small      rayllm status      rayllm logs small      rayllm down\n"
     )
     assert screen.notes.splitlines()[:2] == [
         "demo on local",

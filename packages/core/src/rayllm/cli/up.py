@@ -58,4 +58,4 @@ def _say_what_next(status: Status, output: Output) -> None:
     model = next(iter(status.models), "MODEL")
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}'
     output.say(f"\n  curl {status.gateway_url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
-    output.say(f"  rayllm status      rayllm logs {model}      rayllm down")
+    output.say(f"  rayllm chat {model}      rayllm status      rayllm logs {model}      rayllm down")

@@ -89,6 +89,7 @@ def _require_room(session: Session, api: ServeApi, model: str, replicas: int) ->
             f"{replicas} replicas of {model} don't fit: each needs {amounts(needs)}, "
             f"and beside what else runs the nodes have room for {most}",
             cure="take fewer, ask for less under resources:, or add nodes",
+            topic="room",
         )
 
 
@@ -106,6 +107,7 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, model: str, replicas
         raise ClusterError(
             f"somebody else keeps replacing what runs on {cluster.dashboard_url}",
             cure="agree who goes first, then run it again",
+            topic="another-operator",
         )
 
 
