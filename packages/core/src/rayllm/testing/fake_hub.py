@@ -69,17 +69,16 @@ class FakeHub:
 
     def __init__(self, repos: Mapping[str, FakeRepo], tokens: frozenset[str] = frozenset()) -> None:
         self.repos = dict(repos)
-        self.tokens = tokens | frozenset(token for repo in self.repos.values() for token in repo.readers)
-        """Those that it knows; any other one is refused."""
+        self.tokens = tokens
+        """Those that it knows beside the readers of its repositories; any other one is refused."""
         self.faults = Faults()
         self.requests: list[tuple[str, dict[str, str]]] = []
         """`GET /path` and the headers (names in lower case) of every request so far, the content's host included."""
-        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, kind)) for kind in (_Hub, _Content)]
+        self._servers = [_Server(("127.0.0.1", 0), _handler(self, kind)) for kind in (_Hub, _Content)]
         self.url, self.content_url = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
 
     def __enter__(self) -> FakeHub:
         for server in self._servers:
-            server.daemon_threads = True
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -90,14 +89,23 @@ class FakeHub:
             server.shutdown()
             server.server_close()
 
-    def sent(self, path: str) -> int:
-        """How often something whose path ends so was asked for."""
-        return sum(asked.endswith(path) for asked, _ in self.requests)
+    def knows(self, token: str) -> bool:
+        """Whether a token is somebody's."""
+        return token in self.tokens or any(token in repo.readers for repo in self.repos.values())
 
     def ranges(self) -> list[int]:
         """The first byte of each answer that the content's host was asked for."""
         found = (_RANGE.match(headers.get("range", "bytes=0-")) for asked, headers in self.requests if "/lfs/" in asked)
         return [int(match[1]) for match in found if match]
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of connections that break: they are what is tested."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever asked is gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -152,7 +160,7 @@ class _Hub(_Handler):
     def answer(self) -> None:
         """Facts, refs or a file."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token and token not in self.hub.tokens:
+        if token and not self.hub.knows(token):
             self.refuse(401, "", "Invalid credentials in Authorization header")
             return
         path = self.path.partition("?")[0]

@@ -43,10 +43,12 @@ class HubScript:
     repo: str
     python: str
     report: FetchProgress
+    lock: int
+    """Descriptor of the repository's lock. The script holds it, too: killed, this process is outlived for a moment."""
     token: str | None = field(repr=False)
 
     @classmethod
-    def ready(cls, repo: str, report: FetchProgress) -> HubScript:
+    def ready(cls, repo: str, report: FetchProgress, lock: int) -> HubScript:
         """With this Python where it has the library, else with an environment of its own, built once.
 
         Raises:
@@ -57,7 +59,7 @@ class HubScript:
         else:
             wanted = Environment([LIBRARY], imports=["huggingface_hub"])
             python = build_environment("hub", wanted, Device(kind="cpu"), report)
-        return cls(repo, python, report, secret(TOKEN))
+        return cls(repo, python, report, lock, secret(TOKEN))
 
     def list_files(self, revision: str, patience_s: float) -> dict[str, Any]:
         """The commit that a revision is, and its files: `{"commit": …, "files": {name: {size, digest, lfs}}}`.
@@ -102,6 +104,7 @@ class HubScript:
             stdout=subprocess.PIPE,
             stderr=stray,
             text=True,
+            pass_fds=(self.lock,),
         )
 
     def _hear(self, said: dict[str, Any]) -> list[dict[str, Any]]:

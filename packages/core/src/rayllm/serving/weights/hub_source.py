@@ -105,10 +105,10 @@ def fetch(uri: str, cache: Path, report: FetchProgress) -> Path:
     place = Repository(cache / "hub" / wanted.repo.replace("/", "--"))
     if wanted.pinned and (found := place.complete(wanted)):
         return found
-    with locked(place.folder / ".lock", report, f"another process that fetches {wanted.repo}"):
+    with locked(place.folder / ".lock", report, f"another process that fetches {wanted.repo}") as lock:
         if wanted.pinned and (found := place.complete(wanted)):
             return found
-        script = HubScript.ready(wanted.repo, report)
+        script = HubScript.ready(wanted.repo, report, lock)
         try:
             listing = script.list_files(wanted.revision, FIRST_PATIENCE_S)
             place.keep_files(listing)
