@@ -82,8 +82,8 @@ def test_chat_through_a_pipe(deployment: Deployment) -> None:
     """The question from stdin; a model has to be named where there are several."""
     argv = [sys.executable, "-m", "rayllm", "chat", "slow", "--max-tokens", "2"]
     place: dict[str, Any] = {"cwd": deployment.rayllm.folder, "env": deployment.rayllm.env}
-    done = subprocess.run(argv, **place, input="hi\n", capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == "one two\n"
+    done = subprocess.run(argv, **place, input=b"hi \xff\n", capture_output=True, timeout=30, check=True)
+    assert done.stdout == b"one two\n"
     said = deployment.rayllm("chat", "--once", "hi", status=2)
     assert "which model?" in said
     assert "one, slow, wide" in said

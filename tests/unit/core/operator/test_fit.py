@@ -6,7 +6,7 @@ from typing import Any
 
 from rayllm import Node
 from rayllm.config.schema import ModelConfig
-from rayllm.deployment.fit import misfits
+from rayllm.deployment.fit import amounts, misfits, room, shortage
 
 
 def node(state: str = "alive", **resources: float) -> Node:
@@ -65,3 +65,25 @@ def test_large_numbers_are_written_out() -> None:
     assert misfits({"a": model(cpus=2048)}, [node(CPU=1024)]) == [
         "a: one replica needs 2048 CPU cores; the largest node has 1024 CPU cores"
     ]
+
+
+def test_how_many_fit() -> None:
+    """On each node whole ones, beside what is there already; the dead hold nothing."""
+    nodes = [Node(id="a", state="alive", resources={"CPU": 4.0, "GPU": 1.0}), Node(id="b", state="dead")]
+    nodes += [Node(id="c", state="alive", resources={"CPU": 0.3})]
+    assert room({"CPU": 1.5}, nodes, {}) == 2
+    assert room({"CPU": 1.5}, nodes, {"a": {"CPU": 1.5}}) == 1
+    assert room({"CPU": 1.0, "GPU": 1.0}, nodes, {}) == 1
+    assert room({"CPU": 0.1}, nodes, {"a": {"CPU": 4.0}}) == 3, "a sum of floats is not exact"
+    assert room({"memory": 1.0}, nodes, {}) == 0
+
+
+def test_why_there_is_no_room() -> None:
+    """Too large for any, or taken; nothing where there should be room."""
+    nodes = [node(CPU=4, GPU=1), node(CPU=2)]
+    assert shortage({"CPU": 1.0}, nodes, {}) == ""
+    assert shortage({"CPU": 8.0}, nodes, {}) == "one replica needs 8 CPU cores; the largest node has 4 CPU cores"
+    text = "one replica needs 3 CPU cores, 1 GPU; no node has that free, the best has 1 CPU core, 1 GPU"
+    assert shortage({"CPU": 3.0, "GPU": 1.0}, nodes[:1], {"n": {"CPU": 3.0}}) == text
+    assert shortage({"CPU": 8.0}, [], {}) == "", "what nodes there are is not known"
+    assert amounts({"memory": 2**31, "TPU": 2}) == "2 GiB of memory, 2 TPU"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rayllm.cli.completion import complete_model
 from rayllm.cli.options import DEFAULT_FILE, FileOption
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ HELP = """\
 
 def chat(
     model: Annotated[
-        str | None, typer.Argument(help="The model's name in the file; not needed if it is the only one.")
+        str | None,
+        typer.Argument(
+            help="The model's name in the file; not needed if it is the only one.", autocompletion=complete_model
+        ),
     ] = None,
     file: FileOption = DEFAULT_FILE,
     *,
@@ -45,6 +49,7 @@ def chat(
       rayllm chat smollm2 --once "What is Ray?" --max-tokens 50
       cat notes.txt | rayllm chat smollm2 --system "Summarize this."
     """
+    import io
     import sys
 
     from rayllm.cli.conversation import Conversation
@@ -58,6 +63,8 @@ def chat(
     name = model or only_model(llm.session)
     llm.session.require_model(name)
     talk = Conversation(llm, name, output, system=system, max_tokens=max_tokens, temperature=temperature)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is no text is for the model to make sense of
     question = sys.stdin.read() if once is None and not sys.stdin.isatty() else once
     if question is None:
         _talk(talk, output)

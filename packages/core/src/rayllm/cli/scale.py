@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from rayllm.cli.completion import complete_model
 from rayllm.cli.options import DEFAULT_FILE, FileOption
 
 
 def scale(
-    model: Annotated[str, typer.Argument(help="The model's name in the file.")],
+    model: Annotated[str, typer.Argument(help="The model's name in the file.", autocompletion=complete_model)],
     replicas: Annotated[int, typer.Argument(help="How many replicas, from 1.")],
     file: FileOption = DEFAULT_FILE,
 ) -> None:
@@ -30,8 +31,12 @@ def scale(
 
     output = Output()
     llm = open_file(file, output)
-    with Steps() as steps:
-        found = llm.scale(model, replicas, steps)
+    try:
+        with Steps() as steps:
+            found = llm.scale(model, replicas, steps)
+    except KeyboardInterrupt:
+        output.note(f"Interrupted. What the cluster was told goes on: rayllm status {model}")
+        raise
     running = found.models[model].running
     output.say(f"{model} has {running} replica{'' if running == 1 else 's'}")
     if llm.config.models[model].replicas != replicas:

@@ -9,6 +9,7 @@ from typing import Any
 from rayllm.cli.output import Line, Output
 from rayllm.errors import ClusterError
 
+Write = Callable[[str, "str | None"], None]
 EVERY_S = 1.0
 _STYLES = {"good": "green", "bad": "red", "warning": "yellow"}
 
@@ -27,9 +28,11 @@ def watch(look: Callable[[], tuple[Any, list[Line]]], output: Output) -> None:
             while True:
                 try:
                     sight, lines = look()
+                    write = output.say
                 except ClusterError as problem:
                     sight, lines = str(problem), [(str(problem), "bad")]
-                show(lines, news=sight != before)
+                    write = output.note  # a program that reads the results must not meet it among them
+                show(lines, write if sight != before else None)
                 before = sight
                 time.sleep(EVERY_S)
         except KeyboardInterrupt:
@@ -40,7 +43,6 @@ class _screen:  # noqa: N801  used as a context manager
     """Shows blocks of lines."""
 
     def __init__(self, output: Output) -> None:
-        self._output = output
         self._live: Any = None
         if output.stdout.isatty():
             from rich.console import Console
@@ -49,7 +51,7 @@ class _screen:  # noqa: N801  used as a context manager
             console = Console(file=output.stdout, highlight=False)
             self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
-    def __enter__(self) -> Callable[..., None]:
+    def __enter__(self) -> Callable[[Sequence[Line], Write | None], None]:
         if self._live:
             self._live.start()
         return self._show
@@ -58,12 +60,12 @@ class _screen:  # noqa: N801  used as a context manager
         if self._live:
             self._live.stop()
 
-    def _show(self, lines: Sequence[Line], *, news: bool) -> None:
+    def _show(self, lines: Sequence[Line], write: Write | None) -> None:
         if self._live:
             from rich.text import Text
 
             text = Text("\n").join(Text(line, style=_STYLES.get(style or "", style or "")) for line, style in lines)
             self._live.update(text, refresh=True)
-        elif news:
+        elif write:
             for line, style in lines:
-                self._output.say(line, style)
+                write(line, style)
