@@ -96,7 +96,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(tags=["tests"])
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
-    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "openai", "pytest")
+    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "matplotlib", "openai", "pytest")
     pytest(session, "tests/integration")
 
 

@@ -82,7 +82,6 @@ def beside_plugins(folder: Path, name: str, words: Sequence[str], pairs: int) ->
         beside="without them",
         how="difference",
         bound=100,
-        headline=name == "validate",
     )
 
 

@@ -44,13 +44,8 @@ def measure(*, rounds: int) -> Result:
         label="rayllm",
         method=f"{rounds} rounds in turn, to the end of `up` and to the engine's first token",
         comparisons=[
-            Comparison(
-                what=what, unit="s", ours=ours, theirs=own, beside="by hand", how="difference", headline=headline
-            )
-            for what, ours, headline in (
-                ("up, nothing runs yet", cold, True),
-                ("up, one model more on a running cluster", more, False),
-            )
+            Comparison(what=what, unit="s", ours=ours, theirs=own, beside="by hand", how="difference")
+            for what, ours in (("up, nothing runs yet", cold), ("up, one model more on a running cluster", more))
         ],
     )
 
