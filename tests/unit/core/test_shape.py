@@ -66,6 +66,9 @@ def test_memory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its weights have 8\.8 TB"):
         require_model(folder, {}, CPU)
     require_model(folder, {}, Device(kind="cuda"))
+    (folder / "m.safetensors").rename(folder / "m.bin")
+    model(folder, "m.safetensors")
+    require_model(folder, {}, CPU)  # the larger copy, in another format, is not loaded
 
 
 def test_room(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from rayllm.errors import InputError
@@ -35,7 +35,7 @@ def choose(repo: str, files: Mapping[str, int], file: str | None) -> list[str]:
         return [file]
     paths = [PurePosixPath(name) for name in files]
     wanted = [path for path in paths if not _OTHER_FOLDERS.intersection(path.parts[:-1])]
-    weights = list(_weights(wanted))
+    weights = list(weights_of(wanted))
     if weights:
         return sorted(str(path) for path in (*weights, *(path for path in wanted if _is_beside(path))))
     if offer := _offer(repo, files):
@@ -48,8 +48,11 @@ def choose(repo: str, files: Mapping[str, int], file: str | None) -> list[str]:
     )
 
 
-def _weights(paths: Iterable[PurePosixPath]) -> Iterable[PurePosixPath]:
-    """In each folder the files of its best format; of Mistral's own shape and the common one, the common one."""
+def weights_of(paths: Iterable[PurePosixPath]) -> Iterator[PurePosixPath]:
+    """The files that an engine loads: in each folder those of its best format.
+
+    Where a folder has them in Mistral's own shape and in the common one, the common one.
+    """
     folders: dict[PurePosixPath, list[PurePosixPath]] = {}
     for path in paths:
         if path.suffix in _FORMATS and path.name not in _TRAINING:

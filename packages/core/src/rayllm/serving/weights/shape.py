@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rayllm.engines import Device
 from rayllm.errors import InputError
 from rayllm.serving.prepare.room import in_words
+from rayllm.serving.weights.hub_files import weights_of
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _SETTINGS = frozenset({"config.json", "params.json"})
@@ -37,7 +38,8 @@ def require_model(folder: Path, options: Mapping[str, Any], device: Device) -> N
         return
     require_files({path.name for path in folder.iterdir()}, folder, tokenizer="tokenizer" not in json.dumps(options))
     if device.kind == "cpu":
-        require_memory(sum(path.stat().st_size for path in weights), memory_of_node(), folder)
+        loaded = [folder / name for name in weights_of(PurePosixPath(path.name) for path in weights)]
+        require_memory(sum(path.stat().st_size for path in loaded), memory_of_node(), folder)
 
 
 def require_files(names: Iterable[str], folder: Path, *, tokenizer: bool) -> None:
