@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+
 import pytest
 from tests.unit.core.operator.conftest import MemoryBackend, Open, Shown
 
