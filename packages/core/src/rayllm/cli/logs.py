@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from rayllm.cli.completion import complete_model
 from rayllm.cli.options import DEFAULT_FILE, FileOption
 
 
@@ -16,13 +17,16 @@ class LogsCommand(TyperCommand):
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's context
         """As in every command, with a word on a `-f` that is not followed by a file, or by the only argument."""
         after = args[args.index("-f") + 1 :] if "-f" in args else ["FILE"]
-        if not after or after[0].startswith("-") or args[:-1] == ["-f"]:
+        half = ctx.resilient_parsing  # a shell asks what may come next
+        if not half and (not after or after[0].startswith("-") or args[:-1] == ["-f"]):
             raise typer.BadParameter("-f is --file, as in every command; to follow the log: -F or --follow")
         return super().parse_args(ctx, args)
 
 
 def logs(
-    model: Annotated[str, typer.Argument(help="The model's name in the file, or `gateway`.")],
+    model: Annotated[
+        str, typer.Argument(help="The model's name in the file, or `gateway`.", autocompletion=complete_model)
+    ],
     file: FileOption = DEFAULT_FILE,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on as lines are added, like `tail -F`.")] = False,
