@@ -103,7 +103,7 @@ def test_the_home_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """The traceback first, then what to do with it."""
-    code = f"import rayllm.plugins as p\ndef fall(*_): raise KeyError('x')\np.Plugins.discover = fall\n{MAIN}"
+    code = f"import rayllm.plugins as p\ndef fall(*_, **__): raise KeyError('x')\np.Plugins.discover = fall\n{MAIN}"
     result = rayllm("plugins", code=code)
     assert (result.returncode, result.stdout) == (1, "")
     lines = result.stderr.splitlines()
@@ -120,7 +120,7 @@ def test_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_at_every_verb(verb: str, tmp_path: Path) -> None:
     """130 and no traceback, while plugins are loaded."""
     code = "import os, signal, rayllm.plugins as p\n"
-    code += f"p.Plugins.discover = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n{MAIN}"
+    code += f"p.Plugins.discover = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n{MAIN}"
     result = rayllm(*verb.split(), code=code, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (130, "")
     assert "Traceback" not in result.stderr

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Literal
 
 from rayllm import Cluster, ClusterBackend, ClusterError, ClusterSpec, Progress
+from rayllm.faults import is_full
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.prepare.clean_environ import clean_environ
+from rayllm.serving.prepare.room import require_room
 from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.processes.supervised import OWNER
 from rayllm_backend_local import dashboard, leftovers, processes
@@ -26,6 +28,8 @@ _SUPERVISE = (
     "import sys; sys.path[:] = filter(None, sys.path); from rayllm_backend_local import supervisor as s; s.main()"
 )
 _START_S = 200.0
+_STATE_BYTES = 64 << 20
+"""What a cluster writes in its first hours; one whose disk is full ends without a word."""
 _POLL_S = 0.05
 
 
@@ -51,6 +55,8 @@ class LocalBackend(ClusterBackend):
             elif found:
                 progress("cluster", "clearing up what ended without being stopped")
                 leftovers.clear(folder)
+            if not runs:
+                require_room(folder.home, _STATE_BYTES, f"the state and the logs of {spec.name}")
             for name, value in spec.secrets.items():
                 write_private(folder.home / "secrets" / name, value)
             PortClaim.take(spec.name, spec.gateway_host, spec.gateway_port).release()
@@ -100,6 +106,8 @@ def _judge(folder: Folder, state: State) -> tuple[Literal["ready", "starting", "
     if state.stage == "failed":
         return "failed", state.reason
     if not processes.alive(state.supervisor):
+        if is_full(folder.home):
+            return "failed", f"its background service ended: no space is left for RayLLM's folder {folder.home}"
         return "failed", "its background service was killed, or the machine restarted; start it again"
     if state.stage == "starting":
         return "starting", f"{state.reason}, for {time.time() - state.since:.0f} s now"

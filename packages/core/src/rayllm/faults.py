@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rayllm.errors import InputError, RayllmError
@@ -21,7 +23,7 @@ def from_system(error: OSError) -> RayllmError:
     folder = home()
     inside = bool(error.filename) and Path(os.fsdecode(error.filename)).is_relative_to(folder)
     if error.errno in _FULL:
-        ours = inside or _is_full(folder)
+        ours = inside or is_full(folder)
         return RayllmError(
             f"no space is left for RayLLM's folder {folder}" if ours else "no space is left on a disk",
             cause=str(error),
@@ -50,7 +52,21 @@ def from_bug(error: Exception) -> RayllmError:
     )
 
 
-def _is_full(folder: Path) -> bool:
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Turn what the system refuses into what a person can act on.
+
+    Raises:
+        RayllmError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise from_system(error) from error
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk that holds `folder`, which need not exist, has nothing left."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free < _LEAST

@@ -11,6 +11,7 @@ import ray
 from ray import serve
 
 from rayllm.errors import RayllmError
+from rayllm.faults import in_words
 from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
 from rayllm.serving.directory.actor import directory
@@ -37,7 +38,8 @@ class Gateway:
         self._snapshot: Snapshot | None = None
         self._problem: RayllmError | None = None
         self._network = where.network_id()
-        self._run_dir = RunDir(self.spec.deployment)
+        with in_words():
+            self._run_dir = RunDir(self.spec.deployment)
         self._directory = directory()
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
         await self._admin.start(self._run_dir.path / "admin.sock")
@@ -53,7 +55,8 @@ class Gateway:
         HAProxy starts here: without the models it would answer that there are none, and no client asks a second time.
         """
         self._models = tuple(user_config["models"])
-        await self._apply()
+        with in_words():
+            await self._apply()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
 
@@ -119,6 +122,9 @@ class Gateway:
                 logger.warning("the directory did not answer, routing stays as it is: %s", gone)
                 self._directory = directory()
                 await asyncio.sleep(ALIVE_S)
+            except OSError:  # a full disk: routing stays as it is until there is room
+                logger.exception("HAProxy's configuration could not be written")
+                await asyncio.sleep(ALIVE_S)
             except RayllmError as problem:
                 logger.exception("HAProxy refused its configuration")
                 self._problem = problem
@@ -140,6 +146,8 @@ class Gateway:
             try:
                 async with self._applying:
                     await asyncio.to_thread(self._haproxy.start, self._view())
+            except OSError:
+                logger.exception("HAProxy's configuration could not be written")
             except RayllmError as problem:
                 logger.exception("HAProxy could not be started again")
                 self._problem = problem
