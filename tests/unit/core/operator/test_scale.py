@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
 
 import pytest
 from tests.unit.core.operator.conftest import MemoryBackend, Open, Shown
@@ -53,21 +52,22 @@ def test_a_range_becomes_a_number(opened: Open, dashboard: FakeDashboard) -> Non
     assert [change.effect for change in llm.plan().changes] == ["no restart", ""]
 
 
-def test_it_waits_until_so_many_run(opened: Open, dashboard: FakeDashboard, shown: Shown) -> None:
+def test_it_waits_until_so_many_run(opened: Open, dashboard: FakeDashboard) -> None:
     """Serve's word that all is well is not enough."""
     llm = RayLLM(opened())
     llm.up()
     runs = {"state": "RUNNING", "node_id": "n1", "start_time_s": 0.0}
     dashboard.serve.does["demo--small"] = App(replicas=[runs])
+    told: list[str] = []
 
-    def arrive(_: Any) -> bool:
-        dashboard.serve.does["demo--small"] = App(replicas=[runs, runs])
-        return False
+    def arrive(step: str, detail: str, *, done: bool = False) -> None:
+        if step == "small" and not done:
+            dashboard.serve.does["demo--small"] = App(replicas=[runs, runs])
+        told.append(f"{step}: {detail}")
 
-    # The lease, its failures, room, config, PUT, and two looks at what runs come before the second replica.
-    dashboard.disturbances.extend([lambda _: False] * 12 + [arrive])
-    assert llm.scale("small", 2, shown).models["small"].running == 2
-    assert "· small: starting replicas (1/2 ready)" in shown.lines or "· small: starting a replica" in shown.lines
+    assert llm.scale("small", 2, arrive).models["small"].running == 2
+    assert told[-1] == "small: ready, answered a first prompt"
+    assert len([line for line in told if line.startswith("small: ")]) > 1
 
 
 def test_what_can_not_be(opened: Open, dashboard: FakeDashboard) -> None:
