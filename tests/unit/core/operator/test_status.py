@@ -148,7 +148,7 @@ def status(state: str, *replicas: dict[str, Any], **more: Any) -> ModelStatus:
         (status("starting", replica("starting")), "engine starting"),
         (status("starting", replica("weights"), replica("starting", 2), wanted=2), "engine starting (0/2 ready)"),
         (status("starting", replica("ready"), wanted=2, running=1), "starting replicas (1/2 ready)"),
-        (status("starting", replica("ready"), running=2), "stopping replicas (2 run, 1 wanted)"),
+        (status("starting", replica("ready"), running=2), "stopping replicas (2/1 ready)"),
         (status("restarting", failure=FAILURE), "restarting: the engine stopped while starting"),
         (status("restarting", replica("leaving")), "leaving"),
         (status("failed", failure=FAILURE), "the engine stopped while starting"),

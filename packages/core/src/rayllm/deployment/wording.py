@@ -26,10 +26,9 @@ def describe(model: ModelStatus) -> str:
     if not model.replicas:
         return "waiting for a node with room, or a busy one" if model.state == "waiting" else "starting a replica"
     busy = [replica for replica in model.replicas if replica.phase != "ready"]
-    if not busy and model.running > model.wanted:
-        return f"stopping replicas ({model.running} run, {model.wanted} wanted)"
     if not busy:
-        return f"starting replicas ({model.running}/{model.wanted} ready)"
+        going = "stopping" if model.running > model.wanted else "starting"
+        return f"{going} replicas ({model.running}/{model.wanted} ready)"
     newest = max(busy, key=lambda replica: replica.since)
     phase = _PHASES.get(newest.phase, newest.phase)
     count = f" ({model.running}/{model.wanted} ready)" if model.wanted > 1 else ""
