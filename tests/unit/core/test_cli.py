@@ -189,6 +189,15 @@ def test_validate_for_programs(cli: Cli) -> None:
     }
 
 
+def test_a_plugin_that_writes_past_python(cli: Cli, site: Site) -> None:
+    """As a library in C does, or a process that it starts: JSON stays JSON."""
+    talks = "import os\nos.write(1, b'a library\\n')\nos.system('echo a process')\n"
+    site.add("backend-noisy", talks + "raise ImportError('it')")
+    result = cli("plugins", "--json")
+    assert {info["name"] for info in json.loads(result.stdout)} >= {"all", "backend-noisy"}
+    assert {"a library", "a process"} <= set(result.stderr.splitlines())
+
+
 def test_a_broken_plugin_is_one_line_on_stderr(cli: Cli, site: Site) -> None:
     """Distribution, version, cause and cure; the command does its work."""
     site.add("engine-x", "raise ImportError('libx.so:\\nnot there')")

@@ -6,9 +6,7 @@ cure in `Plugins.infos`; everything else goes on. Nothing is printed here: the c
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from rayllm.engines import AnyEngine
 from rayllm.errors import PluginError
 from rayllm.offers import Offers, collect, require_hooks
 from rayllm.sources import ModelSource
+from rayllm.streams import stdout_to_stderr
 
 GROUP = "rayllm"
 KILL_SWITCH = "RAYLLM_PLUGINS_DISABLED"
@@ -201,7 +200,7 @@ class Plugins:
         _require_our_version(point)
         others = self._manager.get_plugins()
         # A plugin that prints when imported must not spoil what a command prints for programs.
-        with contextlib.redirect_stdout(sys.stderr):
+        with stdout_to_stderr():
             started = time.perf_counter()
             try:
                 plugin = point.load()
