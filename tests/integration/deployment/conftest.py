@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 from tests.conftest import Rayllm, free_port, until
+
+from rayllm.testing.fake_hub import FakeHub
 
 QUICK: dict[str, Any] = {"engine": "fake", "source": "/", "resources": {"cpus": 0.25}, "drain_s": 5}
 
@@ -19,6 +22,7 @@ class Deployment:
     def __init__(self, rayllm: Rayllm) -> None:
         self.rayllm = rayllm
         self.port = free_port()
+        self.secrets: dict[str, Any] = {}
         self.models: dict[str, Any] = {"one": QUICK, "two": {**QUICK, "options": {"answer": "two says so"}}}
 
     def write(self, **models: Any) -> None:
@@ -29,6 +33,7 @@ class Deployment:
                 "cluster": {"backend": "local", "options": {"cpus": 4}},
                 "models": models or self.models,
                 "gateway": {"port": self.port},
+                "secrets": self.secrets,
             }
         )
         self.rayllm.write(text)
@@ -73,7 +78,15 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(rayllm: Rayllm) -> Deployment:
+def hub() -> Iterator[FakeHub]:
+    """The hub of the nodes, with nothing on it; a cluster has the environment of the `up` that started it."""
+    with FakeHub({}) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", made.url)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def deployment(rayllm: Rayllm, hub: FakeHub) -> Deployment:
     """The deployment, up."""
     made = Deployment(rayllm)
     made.up()

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import httpx
 import openai
 from tests.conftest import Rayllm, command_of, marked, until
+from tests.integration.deployment.conftest import QUICK
+
+from rayllm.testing.fake_hub import FakeHub, FakeRepo
 
 if TYPE_CHECKING:
     from tests.integration.deployment.conftest import Deployment
@@ -29,6 +32,19 @@ def test_an_openai_client_lists_and_streams(deployment: Deployment) -> None:
         )
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     assert "two says so" in text
+
+
+def test_doctor_and_render_on_a_cluster_that_runs(deployment: Deployment) -> None:
+    """Nothing stands in the way, the port is ours; what would be put is what was put, without the cluster's token."""
+    found = {check["name"]: check for check in deployment.rayllm.json("doctor")}
+    assert {name: check for name, check in found.items() if check["state"] == "fail"} == {}
+    assert "answers, and takes the token" in found["cluster"]["detail"]
+    assert found["gateway port"]["state"] == found["ray"]["state"] == "ok"
+    rendered = deployment.rayllm.json("render")
+    assert [app["name"] for app in rendered["applications"]] == ["it--one", "it--two", "it--rayllm"]
+    token = (deployment.rayllm.home / "clusters/it/token").read_text()
+    assert token
+    assert token not in str(rendered)
 
 
 def test_plan_says_no_change_then_what_changed(deployment: Deployment) -> None:
@@ -154,6 +170,47 @@ def test_serve_proxy_and_admin_api_are_closed(deployment: Deployment) -> None:
         assert answer.status_code == 403, answer.text
 
 
+def test_a_private_model_and_its_secret(deployment: Deployment, hub: FakeHub) -> None:
+    """The nodes read the token from a file of its own; it stands nowhere else; another one restarts nothing."""
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "m.safetensors": bytes(50_000)}
+    hub.repos["org/private"] = FakeRepo(files, private=True, readers=frozenset({"hf_first_secret"}))
+    file = deployment.rayllm.folder / "hub-token"
+    file.touch(0o600)
+    file.write_text("hf_first_secret\n")
+    deployment.models["private"] = {**QUICK, "source": "hf://org/private"}
+    deployment.write()
+    said = deployment.rayllm("up", "--yes", status=1)
+    assert "the hub has no org/private, or it is private and no token was sent" in said
+    deployment.secrets = {"HF_TOKEN": {"file": "hub-token"}}
+    said = deployment.up()
+    pid = deployment.engine_pid("private")
+    laid = deployment.rayllm.home / "secrets/HF_TOKEN"
+    assert (laid.read_text(), laid.stat().st_mode & 0o777) == ("hf_first_secret", 0o600)
+    (cluster_token,) = deployment.rayllm.home.rglob("token")
+    url = deployment.rayllm.json("status")["dashboard_url"] + "/api/serve/applications/"
+    headers = {"Authorization": f"Bearer {cluster_token.read_text()}"}
+    with httpx.Client(trust_env=False, headers=headers) as client:
+        config = client.get(url).text
+    assert "hf://org/private" in config
+    told = [said, config, *(deployment.rayllm(*words) for words in (["plan"], ["status"], ["logs", "private"]))]
+    told += [
+        *map(command_of, marked(deployment.rayllm.home)),
+        *(path.read_text(errors="replace") for path in _logs(deployment)),
+    ]
+    assert "hf_first_secret" not in "".join(told)
+
+    hub.repos["org/private"].readers = frozenset({"hf_second_secret"})
+    file.write_text("hf_second_secret")
+    deployment.models["again"] = {**QUICK, "source": "hf://org/private@aaaa"}
+    hub.repos["org/private"].refs = ("main", "aaaa")
+    assert "No changes" not in deployment.up()
+    assert deployment.answer("again")
+    assert laid.read_text() == "hf_second_secret"
+    assert deployment.engine_pid("private") == pid
+    del deployment.models["private"], deployment.models["again"]
+    deployment.up()
+
+
 def test_the_token_stands_in_no_command_line_config_or_log(deployment: Deployment) -> None:
     """The cluster's token is in its file and in memory, nowhere else."""
     home = deployment.rayllm.home
@@ -162,10 +219,7 @@ def test_the_token_stands_in_no_command_line_config_or_log(deployment: Deploymen
     assert len(token) > 20
     assert token_file.stat().st_mode & 0o077 == 0
     assert not [pid for pid in marked(home) if token in command_of(pid)]
-    (session,) = {_session(pid) for pid in marked(home)} - {""}
-    logs = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
-    assert logs
-    assert not [path for path in logs if token in path.read_text(errors="replace")]
+    assert not [path for path in _logs(deployment) if token in path.read_text(errors="replace")]
 
 
 def test_down_leaves_nothing_and_is_content_with_nothing(deployment: Deployment) -> None:
@@ -184,6 +238,14 @@ def _serve_port(rayllm: Rayllm) -> int:
     import json
 
     return int(json.loads(state.read_text())["serve_port"])
+
+
+def _logs(deployment: Deployment) -> list[Path]:
+    """Every log of the cluster that runs."""
+    (session,) = {_session(pid) for pid in marked(deployment.rayllm.home)} - {""}
+    logs = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
+    assert logs
+    return logs
 
 
 def _session(pid: int) -> str:
