@@ -180,15 +180,14 @@ def test_why_a_model_failed(deployment: Deployment, llm: RayLLM) -> None:
     """Its engine's own words, from the log of its last start."""
     deployment.models["bad"] = {**QUICK, "options": {"fail_start": "ValueError: 0.31 GiB left"}}
     deployment.write()
-    deployment.rayllm("up", status=1)
+    with pytest.raises(DeploymentError, match=r"✘ bad  the engine stopped .*\n  cause  ValueError: 0.31 GiB left"):
+        RayLLM.from_file(deployment.rayllm.folder / "rayllm.yaml").up()
     said = deployment.rayllm("status", "bad", status=1)
     assert "bad · failed · 0 of 1 replicas run" in said
     assert "the engine stopped while starting (exit status 1): ValueError: 0.31 GiB left" in said
     assert "rayllm logs bad --last-start" in said
     assert "ValueError: 0.31 GiB left" in deployment.rayllm("logs", "bad", "--last-start")
     assert "bad is not ready: failed" in deployment.rayllm("chat", "bad", "--once", "hi", status=1)
-    with pytest.raises(DeploymentError, match="bad"):
-        RayLLM.from_file(deployment.rayllm.folder / "rayllm.yaml").up()
     del deployment.models["bad"]
     deployment.up()
     assert llm.plan().has_changes is False

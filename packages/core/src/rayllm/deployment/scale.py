@@ -13,7 +13,7 @@ from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import deployed_apps, merge
 from rayllm.deployment.status import Status, observe
 from rayllm.deployment.usage import needs_of, taken
-from rayllm.deployment.watch import Watch
+from rayllm.deployment.watch import GATEWAY, Watch
 from rayllm.errors import ClusterError, DeploymentError, InputError
 from rayllm.serving.spec import app_name
 
@@ -52,15 +52,20 @@ def scale(session: Session, model: str, replicas: int, progress: Progress) -> St
             def look() -> Status:
                 status = observe(cluster, api, admin)
                 part = status.models.get(model)
-                if part and part.state == "ready" and part.running != replicas:
-                    # Serve calls it ready again a moment before it has begun, and while it stops what is too much.
-                    status.models[model] = replace(part, state="starting")
+                if part and part.running != replicas:
+                    # Serve calls it ready a moment before it has begun, and while it stops what is too much.
+                    state = "starting" if part.state == "ready" else part.state
+                    status.models[model] = replace(part, state=state, wanted=replicas)
                 return status
 
             def keep() -> None:
                 renew()
 
-            return Watch({model}, progress, known).run(look, keep)
+            def told(step: str, detail: str, *, done: bool = False) -> None:
+                if step != GATEWAY:  # Serve looks at every application again, which is no news of them
+                    progress(step, detail, done=done)
+
+            return Watch({model}, told, known).run(look, keep)
     finally:
         admin.close()
 
