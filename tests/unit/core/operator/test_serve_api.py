@@ -188,7 +188,16 @@ def test_a_page_to_log_in(api: ServeApi, dashboard: FakeDashboard) -> None:
     assert failure(api.version).cause == '["a", "list"]'
     error = failure(api.version)
     assert (error.message, error.cause, error.cure) == (
-        f"{dashboard.url}/api/version answered HTTP 302",
+        f"{dashboard.url}/api/version answered HTTP 302 with a web page",
         None,
         LOGIN_CURE,
+    )
+
+
+def test_another_program_at_the_dashboards_address(api: ServeApi, dashboard: FakeDashboard) -> None:
+    """Its page is not shown: it says nothing about Ray."""
+    dashboard.disturbances.append(lambda handler: handler.answer(404, "<html>Not Found</html>", "text/html"))
+    assert str(failure(api.version)) == (
+        f"{dashboard.url}/api/version answered HTTP 404 with a web page\n  do     {LOGIN_CURE}\n"
+        "  more   rayllm explain cluster-unreachable"
     )

@@ -77,6 +77,16 @@ def test_until_all_are_ready(shown: Shown) -> None:
     ]
 
 
+def test_what_keeps_a_model_waiting(shown: Shown) -> None:
+    """The numbers, and that nobody has to go on waiting."""
+    lacks = "one replica needs 4 CPU cores; no node has that free, the best has 2 CPU cores"
+    waits = ModelStatus("m", "waiting", "toy", 0, 1, cause=lacks, cure="ask for less under resources:")
+    run(shown, [looks(m=waits), looks(m="ready")])
+    assert shown.lines[1] == (
+        f"· m: waiting for a node with room, or a busy one: {lacks}; ask for less under resources:, or Ctrl-C"
+    )
+
+
 def test_the_lease_is_kept_while_it_waits(shown: Shown) -> None:
     """And who lost it stops."""
     kept: list[int] = []

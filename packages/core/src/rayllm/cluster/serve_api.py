@@ -152,8 +152,10 @@ class ServeApi:
                 topic="token",
             )
         kind = UnreachableError if answer.is_server_error else ClusterError
+        said = f"{self.url}{answer.request.url.path} answered HTTP {status}"
+        page = "html" in answer.headers.get("content-type", "")
+        if page or answer.is_redirect:
+            said += " with a web page" if page else ""
+            return kind(said, cure=_NO_DASHBOARD, topic="cluster-unreachable")
         body = answer.text[-2000:] if answer.is_stream_consumed else ""
-        cure = _NO_DASHBOARD if answer.is_redirect else None
-        return kind(
-            f"{self.url}{answer.request.url.path} answered HTTP {status}", cause=body.strip() or None, cure=cure
-        )
+        return kind(said, cause=body.strip() or None)

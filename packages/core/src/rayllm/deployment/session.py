@@ -65,7 +65,10 @@ class Session:
             InputError: it has none.
         """
         if name not in (models := self.checked.config.models):
-            raise InputError(f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}")
+            raise InputError(
+                f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}",
+                cure=f"it has {', '.join(models)}",
+            )
 
     def _placed(self, cluster: Cluster) -> Cluster:
         """With the gateway's address from the file, where the platform does not give another."""

@@ -59,8 +59,8 @@ class ModelStatus:
     replicas: list[ReplicaStatus] = field(default_factory=list)
     """Those that have reported."""
     failure: dict[str, Any] | None = None
-    """The last failure, if the model has not been ready since: `message`, `cause`, `cure`, `at` (seconds since 1970),
-    `count` (in a row), `replica`, `node`, `log`."""
+    """The last failure, if the model has not been ready since: `message`, `cause`, `cure`, `topic` (for `rayllm
+    explain`), `at` (seconds since 1970), `count` (in a row), `replica`, `node`, `log`."""
     past: dict[str, Any] | None = None
     """The same of a model that is ready again, if it was within the last hour."""
     cause: str = ""

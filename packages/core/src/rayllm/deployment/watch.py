@@ -108,4 +108,5 @@ class Watch:
             self._failures[name] = failure_of(part)
             self._progress(name, "failed")
         else:
-            self._progress(name, describe(part))
+            why = f": {part.cause}; {part.cure}, or Ctrl-C" if part.state == "waiting" and part.cause else ""
+            self._progress(name, describe(part) + why)
