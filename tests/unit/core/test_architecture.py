@@ -115,7 +115,14 @@ def test_an_engines_script_stays_out_of_our_process(script: str) -> None:
 
 def test_the_clusters_side_uses_nothing_of_the_operators_side() -> None:
     """What runs on a node does not know how it was put there."""
-    operators = ("rayllm.cli", "rayllm.cluster", "rayllm.config", "rayllm.deployment", "rayllm.testing")
+    operators = (
+        "rayllm.cli",
+        "rayllm.cluster",
+        "rayllm.config",
+        "rayllm.deployment",
+        "rayllm.machine",
+        "rayllm.testing",
+    )
     wrong = {
         named(file): [name for name in imports(file) if name.startswith(operators)]
         for file in sources(CORE / "serving")

@@ -89,7 +89,7 @@ def test_what_is_in_it(far: Path) -> None:
         "rayllm_engine_far-0.3.1.dist-info/entry_points.txt",
     }
     assert expected <= set(found)
-    assert [name for name in found if "__pycache__" in name or name.startswith("rayllm/cli")] == []
+    assert [name for name in found if "__pycache__" in name or name.startswith(("rayllm/cli", "rayllm/machine"))] == []
     assert {name.partition("/")[0].partition("-")[0] for name in found} == {
         "rayllm",
         "pluggy",

@@ -14,7 +14,7 @@ from pathlib import Path
 from rayllm.errors import PluginError
 
 CORE = "rayllm-core"
-_SKIP = frozenset({"cli"})
+_SKIP = frozenset({"cli", "machine"})
 """Folders of core that no node needs."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -57,7 +57,9 @@ def _installed(name: str) -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        raise PluginError(f"the distribution {name} is not installed", cure=f"pip install {name}", topic="plugin") from None
+        raise PluginError(
+            f"the distribution {name} is not installed", cure=f"pip install {name}", topic="plugin"
+        ) from None
 
 
 def _metadata(distribution: importlib.metadata.Distribution) -> dict[str, bytes]:
