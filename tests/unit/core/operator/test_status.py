@@ -24,10 +24,19 @@ FAILURE = {
     "count": 1,
 }
 
+NOW = time.time()
+"""Of every look: the replicas' ages are counted from when this file was read, which may be minutes before a test."""
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look then."""
+    monkeypatch.setattr("time.time", lambda: NOW)
+
 
 def serve_replica(state: str = "RUNNING", node: str | None = "n1", age_s: float = 0) -> dict[str, Any]:
     """A replica as Serve reports it."""
-    return {"state": state, "node_id": node, "start_time_s": time.time() - age_s}
+    return {"state": state, "node_id": node, "start_time_s": NOW - age_s}
 
 
 def report(status: str = "RUNNING", *replicas: dict[str, Any], name: str = "demo--m", **more: Any) -> dict[str, Any]:
