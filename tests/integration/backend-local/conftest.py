@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -138,8 +139,13 @@ def home() -> Iterator[Path]:
 def cluster(home: Path) -> Iterator[Local]:
     """A cluster of three nodes; everything of it is gone in the end."""
     local = Local("big", nodes=3)
+    read, write = os.pipe()
+    os.set_inheritable(write, True)  # as a shell hands on what it opened for a lock
     try:
         local.ensure()
+        os.close(write)
+        assert select.select([read], [], [], 10)[0], "a process of the cluster holds what its caller had open"
+        os.close(read)
         yield local
     finally:
         local.destroy()

@@ -24,8 +24,10 @@ from rayllm_backend_local.ray_command import LOOPBACK
 from rayllm_backend_local.state import Folder, State, Wanted, last_lines, write_private
 
 # Not `-m`: that would put the folder the person stands in on the path of the modules.
+# What the caller has open stays the caller's: else a lock or a pipe of its shell would be held as long as the cluster.
 _SUPERVISE = (
-    "import sys; sys.path[:] = filter(None, sys.path); from rayllm_backend_local import supervisor as s; s.main()"
+    "import os, sys; os.closerange(3, os.sysconf('SC_OPEN_MAX')); sys.path[:] = filter(None, sys.path); "
+    "from rayllm_backend_local import supervisor as s; s.main()"
 )
 _START_S = 200.0
 _STATE_BYTES = 64 << 20
