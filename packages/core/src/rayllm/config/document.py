@@ -25,10 +25,10 @@ class Document:
     values: dict[KeyPath, Place] = field(default_factory=dict)
     raw: dict[KeyPath, str] = field(default_factory=dict)
     """Text as written, of the values that came from the environment."""
-    written: dict[KeyPath, str] = field(default_factory=dict)
-    """Text as written, of the values that YAML reads as something else than it looks like: `on`, `0x10`, `1:30`."""
     secrets: dict[str, str] = field(default_factory=dict)
     """Those values, and what stands for them in texts: `{"hf_abc": "${env:TOKEN}"}`."""
+    written: dict[KeyPath, str] = field(default_factory=dict)
+    """Text as written, of the values that YAML reads as something else than it looks like: `on`, `0x10`, `1:30`."""
     problems: list[Problem] = field(default_factory=list)
     unreadable: set[KeyPath] = field(default_factory=set)
     """Values that have their problem already: what else they look like says nothing."""
@@ -48,10 +48,10 @@ class Document:
 
     def shown(self, path: KeyPath, value: Any) -> str:
         """The value for a person to read; never what came from the environment."""
-        if path in self.written:
-            return f"{described(value)} (that is how YAML reads `{self.written[path]}`: put a text in quotes)"
         if path in self.raw:
             return f'"{self.raw[path]}"'
+        if path in self.written:
+            return f"{described(value)} (that is how YAML reads `{self.written[path]}`: put a text in quotes)"
         return described(value)
 
     def redacted(self, text: str) -> str:

@@ -57,4 +57,6 @@ class ConfigErrors(InputError):  # noqa: N818 - it holds them all
         self.problems: Sequence[Problem] = sorted(set(problems))
         count = len(self.problems)
         lines = [problem.render(path) for problem in self.problems]
-        super().__init__("\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]))
+        super().__init__(
+            "\n".join([*lines, f"{count} problem{'s' * (count != 1)}, nothing was changed."]), topic="config"
+        )

@@ -69,5 +69,7 @@ class EngineWatch:
             await self._running.client.try_one_token(self._model, self._hang_s)
         except FAULTS as problem:
             if self._running.process.poll() is None:
-                return DeploymentError(f"the engine did not generate a token when idle: {problem!r}", topic="engine-died")
+                return DeploymentError(
+                    f"the engine did not generate a token when idle: {problem!r}", topic="engine-died"
+                )
         return None
