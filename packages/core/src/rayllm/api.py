@@ -129,7 +129,7 @@ class RayLLM:
         Raises:
             ClusterError: the cluster is not there, or not ready.
         """
-        from rayllm.deployment.status import look
+        from rayllm.deployment.observing import look
 
         return look(self.session)
 
@@ -143,7 +143,7 @@ class RayLLM:
             InputError: neither the file nor the cluster has such a model.
             ClusterError: the cluster is not there, or not ready; or the model is not deployed.
         """
-        from rayllm.deployment.status import model_of
+        from rayllm.deployment.observing import model_of
 
         return model_of(self.session, self.status(), model)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rayllm import Engine, Gauges, hookimpl
-from rayllm_engine_vllm.checks import checks
 from rayllm_engine_vllm.arguments import ARGUMENTS
+from rayllm_engine_vllm.checks import checks
 from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.environments import environments
 from rayllm_engine_vllm.explain import explain
@@ -29,6 +29,6 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
             generated="vllm:generation_tokens_total",
         ),
         explain=explain,
-        arguments=ARGUMENTS,
         check=checks,
+        arguments=ARGUMENTS,
     )

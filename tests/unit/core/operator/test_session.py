@@ -50,5 +50,6 @@ def test_a_cluster_that_is_not_ready(opened: Open, cluster: Cluster, state: Lite
     with pytest.raises(ClusterError) as caught:
         session.find_ready()
     assert str(caught.value) == (
-        f"the cluster of demo is {state}\n  cause  its machine is away\n  do     rayllm up\n  more   rayllm explain cluster-failed"
+        f"the cluster of demo is {state}\n  cause  its machine is away\n  do     rayllm up\n"
+        "  more   rayllm explain cluster-failed"
     )

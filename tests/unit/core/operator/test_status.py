@@ -9,7 +9,8 @@ import pytest
 
 from rayllm import Cluster, Node
 from rayllm.deployment.logs import logs_of, newest
-from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status, status_of
+from rayllm.deployment.observing import status_of
+from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
 from rayllm.deployment.wording import age, describe, describe_past, failure_of
 
 CLUSTER = Cluster(name="demo", dashboard_url="http://d", gateway_url="http://g", token="s3cret")

@@ -66,7 +66,7 @@ def status(
 def _look(llm: RayLLM, model: str | None) -> tuple[bool, dict[str, Any], list[Line]]:
     """Whether all is ready; the status for a program, and for a person."""
     from rayllm.cli.status_text import deployment_lines, model_lines
-    from rayllm.deployment.status import model_of
+    from rayllm.deployment.observing import model_of
 
     found = llm.status()
     if model:

@@ -9,11 +9,12 @@ from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.lease import lease
+from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import has_changes, plan
 from rayllm.deployment.proposal import Proposal, propose
 from rayllm.deployment.serve_config import deployed_apps, merge
 from rayllm.deployment.session import Session
-from rayllm.deployment.status import Status, observe
+from rayllm.deployment.status import Status
 from rayllm.deployment.watch import Watch
 from rayllm.errors import ClusterError, DeploymentError
 

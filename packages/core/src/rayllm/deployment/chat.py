@@ -202,7 +202,7 @@ def _refusal(asked: Question, session: Session, answer: httpx.Response) -> Clust
 
 def _not_answering(asked: Question, session: Session, said: str) -> ClusterError:
     """Why nobody answers, as `status` tells it; the gateway's own words where it knows no more."""
-    from rayllm.deployment.status import look
+    from rayllm.deployment.observing import look
 
     try:
         status = look(session)

@@ -8,8 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.observing import PREPARES, look
 from rayllm.deployment.session import Session
-from rayllm.deployment.status import PREPARES, ModelStatus, Status, look
+from rayllm.deployment.status import ModelStatus, Status
 from rayllm.errors import ClusterError, InputError
 
 LINES = 200

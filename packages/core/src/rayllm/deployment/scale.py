@@ -9,9 +9,10 @@ from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.fit import amounts, room
 from rayllm.deployment.lease import lease
+from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import deployed_apps, merge
-from rayllm.deployment.status import Status, observe
+from rayllm.deployment.status import Status
 from rayllm.deployment.usage import needs_of, taken
 from rayllm.deployment.watch import GATEWAY, Watch
 from rayllm.errors import ClusterError, DeploymentError, InputError
