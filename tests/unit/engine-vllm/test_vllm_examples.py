@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from rayllm import Backend, Options
 from rayllm.config import load
+from rayllm.config.json_schema import json_schema
 from rayllm.plugins import Plugins
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -20,3 +23,5 @@ def test_an_example_is_right(file: Path) -> None:
     local = Backend(name="local", summary="", options=Options, open=lambda _: None)  # type: ignore[arg-type,return-value]
     plugins.backends.setdefault("local", local)
     assert load(file, plugins, {}).config.models
+    written = yaml.safe_load(file.read_text())
+    assert [error.json_path for error in Draft202012Validator(json_schema(plugins)).iter_errors(written)] == []
