@@ -47,7 +47,6 @@ WRONG = [
     f"name: a\ncluster: {{backend: cai, options: {{nodes: '${{env:TOKEN}}'}}}}\nmodels: {{m: {MODEL}}}",
     f"name: a\nmodels: {{m: {MODEL}}}\ngateway: {{port: 70000}}",
 ]
-ROOT = Path(__file__).parents[3]
 
 
 def as_written(file: Path) -> Any:
