@@ -12,6 +12,10 @@ from rayllm_engine_vllm.environments import environments
 from rayllm_engine_vllm.explain import explain
 from rayllm_engine_vllm.options import VllmOptions
 
+CAPABILITIES = frozenset(
+    {"chat", "completions", "embeddings", "gguf", "lora", "rerank", "streaming", "structured-output", "tools", "vision"}
+)
+
 
 @hookimpl
 def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
@@ -22,7 +26,7 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
         options=VllmOptions,
         environment=environments(),
         commands=commands,
-        capabilities={"chat", "completions", "embeddings", "gguf", "lora", "streaming", "tools"},
+        capabilities=CAPABILITIES,
         gauges=Gauges(
             running="vllm:num_requests_running",
             waiting="vllm:num_requests_waiting",
