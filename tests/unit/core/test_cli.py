@@ -89,6 +89,14 @@ def test_help_shows_every_command_and_examples_as_written(cli: Cli) -> None:
     assert "\n  Examples:\n    rayllm validate\n" in cli("validate", "-h").stdout
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["env", "--help"]])
+def test_lists_of_commands_fit_on_a_terminal(cli: Cli, arguments: list[str]) -> None:
+    """Nothing is cut off in the middle of a sentence."""
+    listed = cli(*arguments).stdout.partition("Commands:\n")[2].splitlines()
+    assert listed
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("arguments", [["serv"], ["validate", "--nope"], ["validate", "-f"], ["init", "more"]])
 def test_wrong_arguments_are_bad_input(cli: Cli, arguments: list[str]) -> None:
     """Exit status 2, the reason on stderr, no traceback."""

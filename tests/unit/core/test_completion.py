@@ -79,6 +79,11 @@ def test_environments_and_verbs(shell: Shell) -> None:
     assert shell("bash", "rayllm env ").split() == ["list", "build", "check", "prune"]
 
 
+def test_topics(shell: Shell) -> None:
+    """What an error names as `more`."""
+    assert shell("bash", "rayllm explain po").split() == ["port-in-use"]
+
+
 def test_engines(shell: Shell) -> None:
     """Those that the installed plugins offer; none where the plugins are switched off."""
     code = f"""

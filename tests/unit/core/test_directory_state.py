@@ -148,6 +148,13 @@ def test_deployments_do_not_see_each_other(state: DirectoryState) -> None:
     assert state.snapshot("demo-b")["failures"].keys() == {"m"}
 
 
+@pytest.mark.parametrize(("phase", "log"), [("environment", ""), ("weights", ""), ("starting", "l"), ("ready", "l")])
+def test_a_failure_before_the_engine_started_has_no_log(state: DirectoryState, phase: str, log: str) -> None:
+    """Who is sent to a file that is not there learns nothing."""
+    state.fail(report(phase), "no weights", "", "", "")
+    assert state.snapshot("demo")["failures"]["m"]["log"] == log
+
+
 def test_failures_are_counted_until_the_model_is_ready(state: DirectoryState) -> None:
     """Then they are past, and told for a while."""
     for cause in ("first", "second"):

@@ -36,12 +36,13 @@ NODE = {"node_id": "n1", "state": "ALIVE", "resources_total": {"CPU": 8.0}}
 REPLICA = {"model": "small", "replica": "r1", "node": "n1", "phase": "ready", "detail": "", "since": 1.0}
 FAILURE = {
     "replica": "r0",
+    "node": "n1",
+    "log": "rayllm/demo--small.r0.log",
     "message": "the engine died",
     "cause": "Error: a\nand b",
     "cure": "",
     "at": 1.0,
     "count": 1,
-    "node": "n1",
 }
 
 
@@ -113,7 +114,7 @@ def test_up_asks_before_it_restarts(
     with pytest.raises(InputError) as caught:
         up(HERE)
     assert str(caught.value) == (
-        "This stops or restarts small. Go on? Nobody is here to answer\n  do     say it beforehand: --yes"
+        "nobody is here to answer: This stops or restarts small. Go on?\n  do     say it beforehand: --yes"
     )
     assert dashboard.serve.told["demo--small"]["args"]["options"] == {}
     up(HERE, yes=True)

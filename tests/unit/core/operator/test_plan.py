@@ -118,6 +118,12 @@ def test_as_json() -> None:
     }
 
 
+def test_values_are_told_as_the_file_has_them() -> None:
+    """Not as Python would write them."""
+    changes = plan({"m": app(options={"a": {"b": True, "c": [1, "x"]}})}, {"m": app(options={"a": False})})
+    assert [line for line, _ in plan_lines(changes)][1:] == ["      options.a: false → {b: true, c: [1, x]}"]
+
+
 def test_as_a_person_reads_it() -> None:
     """One line for each change and each field, marked and styled."""
     changes = plan(

@@ -84,6 +84,8 @@ def model(details: dict[str, Any], said: dict[str, Any] | None = None) -> ModelS
         (report("DEPLOY_FAILED"), snapshot(), "failed"),
         (report("UNHEALTHY", serve_replica("STARTING")), snapshot(), "unhealthy"),
         (report("UNHEALTHY", serve_replica(), serve_replica("STARTING")), snapshot(replica("ready")), "restarting"),
+        (report("UNHEALTHY"), snapshot(failures={"m": FAILURE}), "restarting"),  # its successor is on its way
+        (report("UNHEALTHY"), snapshot(failures={"m": {**FAILURE, "count": 2}}), "unhealthy"),
     ],
 )
 def test_states(details: dict[str, Any], said: dict[str, Any] | None, state: str) -> None:
@@ -212,6 +214,7 @@ def test_whose_log_is_shown() -> None:
     assert shown(preparing) == "rayllm/demo--m.r1.log"
     assert logs_of(status("starting", replica("environment"))) == []
     assert logs_of(status("starting")) == []
+    assert logs_of(status("failed", failure={**FAILURE, "log": ""})) == []
 
 
 def test_whose_start_was_the_last() -> None:

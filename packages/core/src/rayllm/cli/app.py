@@ -6,6 +6,7 @@ signature needs, and everything else inside the function: `rayllm --version` and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from inspect import cleandoc
 from typing import Annotated, Any
@@ -48,7 +49,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
 GROUPS = {"env": (env_list, env_build, env_check, env_prune)}
 """Nouns with verbs under them; a verb is a function `NOUN_VERB`."""
-HELP_OF = {"env": "Look at, build and remove the engines' Python environments on this machine."}
+HELP_OF = {"env": "Look at, build and remove engines' environments on this machine."}
 CLASSES = {logs: LogsCommand}
 """Commands that read their arguments in a way of their own."""
 
@@ -56,6 +57,12 @@ CLASSES = {logs: LogsCommand}
 def _help(command: Callable[..., Any]) -> str:
     """The docstring, with the line breaks of its `Examples:` kept."""
     return cleandoc(command.__doc__ or "").replace("\nExamples:", "\n\b\nExamples:")
+
+
+def _summary(command: Callable[..., Any]) -> str:
+    """What a list of commands has room for: the first sentence up to its first pause."""
+    first = " ".join(cleandoc(command.__doc__ or "").partition("\n\n")[0].split())
+    return re.split(r"[;:.]", first)[0] + "."
 
 
 def _version(wanted: bool) -> None:
@@ -91,9 +98,10 @@ app = typer.Typer(
     help=_help(rayllm),
 )
 for command in COMMANDS:
-    app.command(help=_help(command), cls=CLASSES.get(command))(command)
+    app.command(help=_help(command), short_help=_summary(command), cls=CLASSES.get(command))(command)
 for noun, verbs in GROUPS.items():
     group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP_OF[noun])
     for verb in verbs:
-        group.command(verb.__name__.removeprefix(f"{noun}_"), help=_help(verb))(verb)
+        name = verb.__name__.removeprefix(f"{noun}_")
+        group.command(name, help=_help(verb), short_help=_summary(verb))(verb)
     app.add_typer(group, name=noun)

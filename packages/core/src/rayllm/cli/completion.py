@@ -41,5 +41,14 @@ def complete_environment(incomplete: str) -> list[str]:
     return []
 
 
+def complete_topic(incomplete: str) -> list[str]:
+    """What `rayllm explain` tells of."""
+    with suppress(Exception):
+        from rayllm.cli.explain import sections
+
+        return _beginning_with(incomplete, sections())
+    return []
+
+
 def _beginning_with(incomplete: str, names: Iterable[object]) -> list[str]:
     return sorted(text for text in map(str, names) if text.startswith(incomplete))

@@ -10,7 +10,7 @@ _MARKS = {"ok": ("✔", "good"), "warn": ("!", "warning"), "fail": ("✘", "bad"
 
 
 def doctor(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
-    """Look at this machine, the plugins, the file and its cluster for what stands in the way; change nothing.
+    """Look for what stands in the way: on this machine, in the plugins, the file and its cluster; change nothing.
 
     It works without a file, too. The exit status is 1 if something stands in the way, and 0 if there are only warnings.
 

@@ -6,7 +6,7 @@ from rayllm.cli.options import DEFAULT_FILE, FileOption, YesOption
 
 
 def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
-    """Stop the models and the endpoint, and remove the cluster if RayLLM made it.
+    """Stop the models and the endpoint; remove the cluster if RayLLM made it.
 
     What is cached on the nodes (environments, weights) stays.
 

@@ -47,7 +47,7 @@ def env_build(
         str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
     ] = "",
 ) -> None:
-    """Build an engine's environment on this machine, as a replica would; one that is whole stays as it is.
+    """Build an engine's environment, as a replica on this machine would; one that is whole stays as it is.
 
     A replica on this machine then starts without the wait. What is damaged is built anew. Ctrl-C leaves nothing that
     the next build does not clear.
@@ -108,7 +108,7 @@ def env_prune(
     everything: Annotated[bool, typer.Option("--all", help="Also those that are whole and asked for.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Remove environments that are unfinished, broken, or asked for by no installed engine.
+    """Remove environments that nobody needs: the unfinished, the broken, those that no installed engine asks for.
 
     What is being built or used stays. Another machine's plugins may ask for other environments than this one's: on a
     node that serves, look at `rayllm env list` first. What is missing later is built again.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rayllm.cli.completion import complete_topic
 from rayllm.cli.output import Output
 
 PAGE = Path(__file__).with_name("troubleshooting.md")
@@ -15,7 +16,12 @@ PAGE = Path(__file__).with_name("troubleshooting.md")
 
 
 def explain(
-    topic: Annotated[str, typer.Argument(help="What an error names as `more`; all topics are listed without it.")] = "",
+    topic: Annotated[
+        str,
+        typer.Argument(
+            help="What an error names as `more`; all topics are listed without it.", autocompletion=complete_topic
+        ),
+    ] = "",
 ) -> None:
     """Tell more about an error: what it looks like, why it happens, what to do, how to check.
 

@@ -35,7 +35,7 @@ def confirmed(question: str, output: Output, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is here to answer", cure="say it beforehand: --yes")
+        raise InputError(f"nobody is here to answer: {question}", cure="say it beforehand: --yes")
     try:
         if typer.confirm(question, default=False, err=True):
             return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rayllm.deployment.plan import Change
+from rayllm.deployment.wording import as_written
 
 _MARKS = {"add": ("+", "good"), "change": ("~", "warning"), "remove": ("-", "bad"), "keep": ("=", "dim")}
 
@@ -16,8 +16,4 @@ def plan_lines(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
         mark, style = _MARKS[change.kind]
         yield f"  {mark} {change.name:<12} {change.effect or change.summary}", style
         for field in change.fields:
-            yield f"      {field.field}: {_value(field.before)} → {_value(field.after)}", style
-
-
-def _value(value: Any) -> str:
-    return "(not set)" if value is None else str(value)
+            yield f"      {field.field}: {as_written(field.before)} → {as_written(field.after)}", style

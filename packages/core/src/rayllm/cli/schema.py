@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def schema() -> None:
-    """Print the JSON Schema of a deployment's file, with the options of every installed plugin.
+    """Print the JSON Schema of a deployment's file; the options of every installed plugin are in it.
 
     Editors with a YAML language server complete and check a file whose first line names it:
     `# yaml-language-server: $schema=rayllm.schema.json`

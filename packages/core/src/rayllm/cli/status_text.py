@@ -10,7 +10,7 @@ from rayllm.backends import Node
 from rayllm.cli.output import Line, table_lines
 from rayllm.deployment.fit import amounts
 from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
-from rayllm.deployment.wording import age, describe, describe_past
+from rayllm.deployment.wording import age, as_written, describe, describe_past
 
 _STYLES = {"ready": "good", "failed": "bad", "unhealthy": "bad", "starting": "warning", "waiting": "warning"}
 _RESOURCES = {"gpus": "GPU", "cpus": "CPU", "memory": "memory"}
@@ -70,7 +70,7 @@ def _facts(part: ModelStatus) -> dict[str, str]:
         replicas = f"{replicas['min']} to {replicas['max']}, {replicas['target_ongoing']:g} requests each"
     shown = {key: config[key] for key in ("engine", "source", "environment") if config.get(key)}
     facts: dict[str, Any] = {"endpoint": part.endpoint, **shown, "replicas": replicas}
-    facts["options"] = ", ".join(f"{name}: {value}" for name, value in options.items())
+    facts["options"] = ", ".join(f"{name}: {as_written(value)}" for name, value in options.items())
     facts["needs"] = amounts(needs)
     return {label: str(value) for label, value in facts.items() if value not in {None, ""}}
 
@@ -89,7 +89,8 @@ def _failure_lines(name: str, failure: dict[str, Any]) -> Iterator[Line]:
 def _where_more(name: str, failure: dict[str, Any], indent: str) -> Iterator[Line]:
     topic = failure.get("topic")  # none from a directory of an older RayLLM
     more = f"rayllm explain {topic}" if topic else ""
-    yield from _labelled({"log": f"rayllm logs {name} --last-start", "more": more}, indent)
+    log = f"rayllm logs {name} --last-start" if failure["log"] else ""
+    yield from _labelled({"log": log, "more": more}, indent)
 
 
 def _labelled(facts: dict[str, str], indent: str) -> Iterator[Line]:

@@ -52,4 +52,6 @@ def _failed(model: ModelStatus, message: str, cause: str, cure: str) -> tuple[st
     goes_on = model.state not in {"failed", "unhealthy"}
     again = "it is tried again by itself" if goes_on else "then: rayllm up"
     log = "rayllm logs gateway" if model.name == "gateway" else f"rayllm logs {model.name} --last-start"
-    return f"{message}: {cause}" if cause else message, cure or f"see what it wrote: {log}; {again}"
+    silent = model.failure is not None and not model.failure["log"]
+    look = f"mend that; {again}" if silent else f"see what it wrote: {log}; {again}"
+    return f"{message}: {cause}" if cause else message, cure or look

@@ -8,10 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from rayllm.cluster.serve_api import ServeApi
-from rayllm.deployment.observing import PREPARES, look
+from rayllm.deployment.observing import look
 from rayllm.deployment.session import Session
 from rayllm.deployment.status import ModelStatus, Status
 from rayllm.errors import ClusterError, InputError
+from rayllm.serving.directory.state import PREPARES
 
 LINES = 200
 """How many of the last lines are shown where nothing is said."""
@@ -97,7 +98,7 @@ def logs_of(part: ModelStatus) -> list[Log]:
         if replica.phase not in PREPARES
     }
     for failure in (part.past, part.failure):
-        if failure and failure["replica"] not in found:
+        if failure and failure["log"] and failure["replica"] not in found:
             found[failure["replica"]] = Log(
                 failure["node"], failure["log"], failure["replica"], failure["at"], "failed"
             )

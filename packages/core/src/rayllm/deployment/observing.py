@@ -30,8 +30,6 @@ _STATES = {
     "UNHEALTHY": "unhealthy",
 }
 """By Serve's status of an application; any other is `starting`."""
-PREPARES = frozenset({"environment", "weights"})
-"""Phases of a replica that has not started its engine: it has no log."""
 _NOT_WRITTEN = frozenset({"deployment", "model", "attempt", "serve_port"})
 
 
@@ -103,6 +101,8 @@ def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[st
     state = _STATES.get(report["status"], "starting")
     if state == "unhealthy" and running:
         state = "restarting"  # some replicas serve, and Serve replaces the others for as long as it takes
+    elif state == "unhealthy" and snapshot.get("failures", {}).get(name, {}).get("count") == 1:
+        state = "restarting"  # what served died once, and its successor has not failed yet
     if name != GATEWAY_APP:
         state = _as_replicas_say(state, replicas, serve, running, snapshot)
     return ModelStatus(

@@ -47,7 +47,8 @@ class ModelStatus:
     """Those that have reported."""
     failure: dict[str, Any] | None = None
     """The last failure, if the model has not been ready since: `message`, `cause`, `cure`, `topic` (for `rayllm
-    explain`), `at` (seconds since 1970), `count` (in a row), `replica`, `node`, `log`."""
+    explain`), `at` (seconds since 1970), `count` (in a row), `replica`, `node`, `log`
+    (empty if it failed before its engine started)."""
     past: dict[str, Any] | None = None
     """The same of a model that is ready again, if it was within the last hour."""
     cause: str = ""

@@ -43,6 +43,19 @@ def describe_past(past: dict[str, Any]) -> str:
     return f"{often} {when}: {past['message']}"
 
 
+def as_written(value: Any) -> str:
+    """A value as the file has it, on one line: `[a, b]`, `{key: true}`; `(not set)` where there is none."""
+    if value is None:
+        return "(not set)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(as_written(item) for item in value) + "]"
+    return str(value)
+
+
 def age(seconds: float) -> str:
     """A time span in its largest unit: `12 s`, `3 min`, `2 h`, `4 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -19,6 +19,10 @@ YOUNG_S = 2 * RENEW_S
 """A directory younger than this may not have heard from everyone yet: nobody is taken out on its word."""
 
 
+PREPARES = frozenset({"environment", "weights"})
+"""Phases of a replica that has not started its engine: it has no log."""
+
+
 class ReplicaReport(TypedDict):
     """What a replica says of itself."""
 
@@ -49,6 +53,7 @@ class Failure(TypedDict):
     replica: str
     node: str
     log: str
+    """As a report's; empty if it failed before its engine started."""
     message: str
     cause: str
     cure: str
@@ -124,7 +129,8 @@ class DirectoryState:
         key = (report["deployment"], report["model"])
         count = self._failures[key]["count"] + 1 if key in self._failures else 1
         self._failures[key] = Failure(
-            replica=report["replica"], node=report["node"], log=report["log"],
+            replica=report["replica"], node=report["node"],
+            log="" if report["phase"] in PREPARES else report["log"],
             message=message, cause=cause, cure=cure, topic=topic, at=time.time(), count=count,
         )  # fmt: skip
 
