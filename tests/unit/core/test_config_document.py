@@ -27,8 +27,8 @@ def refusal(content: bytes | str) -> str:
 
 
 REFUSED: dict[str, tuple[bytes | str, str]] = {
-    "empty": ("", "f:1:1  the file is empty\n       → rayllm init --force writes an example"),
-    "comments alone": ("# soon\n", "f:1:1  the file is empty\n       → rayllm init --force writes an example"),
+    "empty": ("", "f:1:1  the file is empty\n       → rayllm init -f f --force writes an example"),
+    "comments alone": ("# soon\n", "f:1:1  the file is empty\n       → rayllm init -f f --force writes an example"),
     "list": ("- a\n", "f:1:1  expected keys and values, like `name: demo`"),
     "text": ("\n  hello\n", "f:2:3  expected keys and values, like `name: demo`"),
     "two documents": (
@@ -92,11 +92,11 @@ def test_what_is_no_yaml_mapping_is_refused_at_its_place(
 
 
 def test_a_missing_file_names_the_way_to_one(tmp_path: Path) -> None:
-    """`rayllm init` is the next step."""
+    """`rayllm init` is the next step, for the file that was asked for: another may be there already."""
     with pytest.raises(InputError) as caught:
-        read_document(tmp_path / "f", {})
-    assert caught.value.message == f"there is no file {tmp_path / 'f'}"
-    assert caught.value.cure == "rayllm init writes one; -f FILE names another"
+        read_document(tmp_path / "my file", {})
+    assert caught.value.message == f"there is no file {tmp_path / 'my file'}"
+    assert caught.value.cure == f"rayllm init -f '{tmp_path}/my file' writes one; -f FILE names another"
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

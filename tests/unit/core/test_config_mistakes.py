@@ -156,7 +156,7 @@ AROUND = {
         "name: 010\nmodels: {m: {engine: vllm, source: /m}}",
         ["f:1:7  name: text expected, found 8 (that is how YAML reads `010`: put a text in quotes)"],
     ),
-    "no models": ("name: d\nmodels: {}", ["f:2:9  models: at least 1 expected"]),
+    "no models": ("name: d\nmodels: {}", ["f:2:9  models: at least 1 expected, found 0"]),
     "missing models": ("name: d", ["f:1:1  models: required, and missing"]),
     "models that are a list": ("name: d\nmodels: [m]", ["f:2:9  models: a mapping expected, found a list"]),
     "model that is a text": ("name: d\nmodels: {m: vllm}", ['f:2:13  models.m: a mapping expected, found text "vllm"']),

@@ -40,7 +40,10 @@ def test_values_are_read(check: Checker) -> None:
         ("{A: {env: TOKEN, file: x}}", "f:3:14  secrets.A: either `env: NAME` or `file: PATH` expected"),
         ("{A: hf_very_secret}", "f:3:14  secrets.A: a mapping expected"),
         ("{A: {vault: x}}", "f:3:15  secrets.A.vault: no such key   known: env, file"),
-        ("{a-b: {env: TOKEN}}", 'f:3:11  secrets.a-b: "a-b" is not a name'),
+        (
+            "{a-b: {env: TOKEN}}",
+            'f:3:11  secrets.a-b: "a-b" is not a name: letters, digits and `_`, and no digit first, expected',
+        ),
     ],
 )
 def test_mistakes(check: Checker, block: str, mistake: str) -> None:

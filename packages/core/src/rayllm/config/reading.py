@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rayllm.config.problems import ConfigErrors, Problem
 from rayllm.errors import InputError
 
+_DEFAULT = Path("rayllm.yaml")
+"""What every command reads, and `rayllm init` writes, where no file is named."""
 MAX_BYTES = 256 << 10
 """A thousand models; more would take PyYAML longer than a person waits."""
 _OTHER_ENCODINGS = (
@@ -66,6 +69,11 @@ def read_node(path: Path) -> Any:
     return node
 
 
+def _init(path: Path) -> str:
+    """The command that writes this very file, and no other one that may be of worth."""
+    return "rayllm init" if path == _DEFAULT else f"rayllm init -f {shlex.quote(str(path))}"
+
+
 def _read(path: Path) -> bytes:
     try:
         # A pipe without a writer would hold an ordinary open for ever.
@@ -73,7 +81,7 @@ def _read(path: Path) -> bytes:
             os.set_blocking(file.fileno(), True)
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", cure="rayllm init writes one; -f FILE names another") from error
+        raise InputError(f"there is no file {path}", cure=f"{_init(path)} writes one; -f FILE names another") from error
     except OSError as error:
         raise InputError(f"{path} can't be read", cause=error.strerror or str(error)) from error
     if len(content) > MAX_BYTES:
@@ -97,7 +105,7 @@ def _decode(path: Path, content: bytes) -> str:
 
 def _compose(path: Path, loader: Any) -> Any:
     if not loader.check_node():
-        raise _refusal(path, 1, 1, "the file is empty", cure="rayllm init --force writes an example")
+        raise _refusal(path, 1, 1, "the file is empty", cure=f"{_init(path)} --force writes an example")
     node = loader.get_node()
     if loader.check_node():
         mark = loader.get_node().start_mark

@@ -41,13 +41,14 @@ BOUNDS = {
 PATTERNS = {
     r"^[a-z0-9]+(-[a-z0-9]+)*$": "lower case words joined by single dashes",
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$": "letters, digits, `.`, `_` and `-`, with no mark at either end",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, and no digit first,",
 }
 SENTENCES = {
     "literal_error": "{expected} expected",
     "enum": "{expected} expected",
     "string_too_long": "at most {max_length} characters expected",
     "string_too_short": "at least {min_length} characters expected",
-    "too_short": "at least {min_length} expected",
+    "too_short": "at least {min_length} expected, found {actual_length}",
     "too_long": "at most {max_length} expected",
     "json_invalid": "a character that is not valid Unicode",
 }
@@ -63,7 +64,7 @@ def in_words(error: Error) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in BOUNDS:
         key, words = BOUNDS[kind]
-        return f"{words} {context[key]} expected"
+        return f"{words} {context[key]:g} expected"
     if kind in SENTENCES:
         return SENTENCES[kind].format(**context).replace("'", '"')
     if kind == "string_pattern_mismatch":
