@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
@@ -129,7 +130,7 @@ def test_nodes_that_are_elsewhere(opened: Open, tmp_path: Path) -> None:
     )
 
 
-def test_checks_that_fail_or_hang_are_told() -> None:
+def test_checks_that_fail_or_hang_are_told(home: Path) -> None:
     """Each for itself: a plugin's fault, an error with a cure, and one that never answers."""
     gate = threading.Event()
 
@@ -143,14 +144,20 @@ def test_checks_that_fail_or_hang_are_told() -> None:
         gate.wait()
         return []
 
-    checks = ask({"a": broken, "b": refused, "c": hangs, "d": lambda: [Check(name="d", detail="fine")]}, 0.5)
+    def unwritable() -> list[Check]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(home / "run"))
+
+    fine = [Check(name="d", detail="fine")]
+    checks = ask({"a": broken, "b": refused, "c": hangs, "d": lambda: fine, "e": unwritable}, 0.5)
     gate.set()
     assert [(check.name, check.state) for check in checks] == [
         ("a", "warn"),
         ("b", "fail"),
         ("c", "warn"),
         ("d", "ok"),
+        ("e", "fail"),
     ]
+    assert checks[4].cure == "set RAYLLM_HOME to a folder on a disk of this machine that you may write to"
     assert [check.detail for check in checks[:3]] == [
         "this check itself failed: ValueError: oops",
         "no: because",

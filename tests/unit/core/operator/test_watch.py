@@ -106,7 +106,7 @@ def test_one_failure_does_not_hide_the_others(shown: Shown) -> None:
     with pytest.raises(ModelsFailedError) as caught:
         run(shown, seen, names="m n o")
     assert str(caught.value) == "✘ m  out of memory\n✘ n  out of memory\n2 of 3 models did not come up"
-    assert "· m: failed" in shown.lines
+    assert "· m: failed · out of memory" in shown.lines
     assert "✔ o: ready, answered a first prompt" in shown.lines
 
 

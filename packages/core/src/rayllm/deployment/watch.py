@@ -106,7 +106,7 @@ class Watch:
             raise failure_of(part)
         elif part.state in _FAILED:
             self._failures[name] = failure_of(part)
-            self._progress(name, "failed")
+            self._progress(name, f"failed · {self._failures[name].message}")
         else:
             why = f": {part.cause}; {part.cure}, or Ctrl-C" if part.state == "waiting" and part.cause else ""
             self._progress(name, describe(part) + why)

@@ -11,6 +11,7 @@ from rayllm.checks import Check
 from rayllm.config import Checked, load
 from rayllm.deployment.session import Session
 from rayllm.errors import InputError, RayllmError
+from rayllm.faults import from_system
 from rayllm.machine import cluster_checks, engine_checks, machine_checks
 from rayllm.plugins import Plugins
 
@@ -51,12 +52,13 @@ def ask(probes: Mapping[str, Probe], bound_s: float = PROBE_S) -> list[Check]:
         try:
             answers[name] = list(probe())
         except RayllmError as error:
-            detail = error.message + (f": {error.cause}" if error.cause else "")
-            answers[name] = [Check(name=name, state="fail", detail=detail, cure=error.cure or "")]
+            answers[name] = [_refused(name, error)]
+        except OSError as error:
+            known = from_system(error)
+            answers[name] = [_refused(name, known) if known.topic else _broken(name, error)]
         # Also a plugin's check; its fault must not hide what the others found.
         except Exception as error:  # noqa: BLE001
-            detail = f"this check itself failed: {type(error).__name__}: {error}"
-            answers[name] = [Check(name=name, state="warn", detail=detail, cure="report it to who wrote it")]
+            answers[name] = [_broken(name, error)]
 
     # Daemons: one that hangs must not keep the command from ending.
     threads = [threading.Thread(target=answer, args=item, daemon=True) for item in probes.items()]
@@ -70,6 +72,16 @@ def ask(probes: Mapping[str, Probe], bound_s: float = PROBE_S) -> list[Check]:
         name: [Check(name=name, state="warn", detail=late, cure="look at it by hand, or try again")] for name in probes
     }
     return [check for name in probes for check in answers.get(name, silent[name])]
+
+
+def _refused(name: str, error: RayllmError) -> Check:
+    detail = error.message + (f": {error.cause}" if error.cause else "")
+    return Check(name=name, state="fail", detail=detail, cure=error.cure or "")
+
+
+def _broken(name: str, error: Exception) -> Check:
+    detail = f"this check itself failed: {type(error).__name__}: {error}"
+    return Check(name=name, state="warn", detail=detail, cure="report it to who wrote it")
 
 
 def _look_at_file(
