@@ -126,6 +126,8 @@ def test_init_overwrites_nothing_unasked(cli: Cli) -> None:
     file.write_text("mine")
     result = cli("init")
     assert (result.returncode, result.stdout) == (2, "")
+    assert cli("init", "-f", "b.yaml").returncode == 0
+    assert "rayllm init -f b.yaml --force overwrites it" in cli("init", "-f", "b.yaml").stderr
     assert result.stderr == "rayllm.yaml is there already\n  do     rayllm init --force overwrites it\n"
     assert file.read_text() == "mine"
     assert cli("init", "--force").returncode == 0

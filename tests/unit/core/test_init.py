@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,17 @@ def test_defaults_fit_what_is_installed(
     file.write_text(choices.text())
     if plugins.engines:
         assert load(file, plugins, {}).config.cluster.backend == backend
+
+
+def test_the_backends_options_are_named() -> None:
+    """An existing cluster has an address, which no question asks for."""
+
+    class Addressed(Options):
+        address: str = "http://127.0.0.1:8265"
+
+    plugins = made_up("a")
+    plugins.backends["local"] = replace(plugins.backends["local"], options=Addressed)
+    assert "  # options: {}                 # its own: address\n" in Choices.of_what_is_installed(plugins).text()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ name: demo                      # the cluster's and the deployment's name
 
 cluster:
   backend: {backend}  # {backend_summary}; `rayllm plugins` lists all
-
+{backend_options}
 models:
   {model}:  # what clients send as `model`
     engine: {engine}  # any installed engine
@@ -30,6 +30,9 @@ models:
 gateway:                        # the OpenAI-compatible endpoint: http://HOST:PORT/v1
   host: 127.0.0.1
   port: {port}
+"""
+BACKEND_OPTIONS = """\
+  # options: {{}}                 # its own: {names}
 """
 OPTIONS = """\
     options:                    # the engine's own
@@ -47,6 +50,8 @@ class Choices:
     backend_summary: str
     engine: str
     source: str
+    backend_options: tuple[str, ...] = ()
+    """Names of what the backend can be told."""
     port: int = 8000
     limits_length: bool = True
     """The engine has the option `max_model_len`, by which a first model starts with little memory."""
@@ -69,6 +74,7 @@ class Choices:
         return cls(
             backend=backend,
             backend_summary=plugins.backends[backend].summary if backends else "a Ray cluster on this machine",
+            backend_options=tuple(plugins.backends[backend].options.model_fields) if backends else (),
             engine=engine,
             source=EXAMPLE if reads and ("package" in plugins.sources or not engines) else FOLDER,
             limits_length="max_model_len" in options,
@@ -88,6 +94,9 @@ class Choices:
         found = FILE.format(
             backend=_scalar(self.backend),
             backend_summary=self.backend_summary,
+            backend_options=BACKEND_OPTIONS.format(names=", ".join(self.backend_options))
+            if self.backend_options
+            else "",
             model=_scalar(self.model),
             engine=_scalar(self.engine),
             source=_scalar(self.source),

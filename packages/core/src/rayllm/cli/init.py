@@ -23,6 +23,8 @@ def init(
       rayllm init --interactive
       rayllm init -f demo.yaml --force
     """
+    from shlex import quote
+
     from rayllm.cli.discovery import discover
     from rayllm.cli.first_file import Choices
     from rayllm.cli.output import Output
@@ -30,7 +32,8 @@ def init(
     from rayllm.errors import InputError
 
     output = Output()
-    there = InputError(f"{file} is there already", cure="rayllm init --force overwrites it")
+    named = "" if file == DEFAULT_FILE else f" -f {quote(str(file))}"
+    there = InputError(f"{file} is there already", cure=f"rayllm init{named} --force overwrites it")
     if file.exists() and not force:
         raise there  # before questions are asked for nothing
     plugins = discover(output)
@@ -47,5 +50,4 @@ def init(
     except OSError as error:
         raise InputError(f"{file} can't be written", cause=error.strerror or str(error)) from error
     load(file, plugins)  # what a backend needs beyond the questions is said now
-    next_step = "rayllm up" if file == DEFAULT_FILE else f"rayllm up -f {file}"
-    output.say(f"Wrote {file} ({choices.model} with {choices.engine} on {choices.backend}). Next: {next_step}")
+    output.say(f"Wrote {file} ({choices.model} with {choices.engine} on {choices.backend}). Next: rayllm up{named}")

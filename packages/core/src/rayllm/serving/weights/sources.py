@@ -39,6 +39,7 @@ def fetch_file(uri: str, cache: Path, report: FetchProgress) -> Path:
         raise InputError(
             f"source {uri!r}: there is no {path} on node {socket.gethostname()}",
             cure="a path is looked up on every node that serves the model: put the files there, or on a shared disk",
+            topic="weights-missing",
         )
     return path.absolute()
 
