@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     ),
     "colon in a text": (
         "a: b: c\n",
-        "f:1:5  a second `: ` (put such a text in quotes), a line that is indented too far, or one above without its `:`",
+        "f:1:5  a second `: ` (put such a text in quotes), a line indented too far, or one above without its `:`",
     ),
     "garbage behind": ("a: 1\ngarbage\n", "f:2:1  a key and a value expected, like `name: demo`"),
     "garbage on the line": (

@@ -34,7 +34,7 @@ _IN_WORDS = (
     ),
     (
         r"mapping values are not allowed here",
-        "a second `: ` (put such a text in quotes), a line that is indented too far, or one above without its `:`",
+        "a second `: ` (put such a text in quotes), a line indented too far, or one above without its `:`",
     ),
     (r"expected <block end>", "the indentation fits no line above, or something follows a value that is complete"),
     (r"(?P<what>'.') that cannot start any token", "a text that begins with {what} needs quotes"),
