@@ -23,6 +23,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         show_version()  # scripts ask for it: they need not wait for the rest
         return
+    # httpx would load its own command line, and with it rich: a tenth of the time that `rayllm status` takes.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from rayllm.errors import RayllmError
 
     try:
