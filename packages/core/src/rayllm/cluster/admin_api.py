@@ -28,6 +28,11 @@ class AdminApi:
         """The directory's snapshot of the deployment; None while the gateway does not answer."""
         return self._ask("GET", "/state", allow=frozenset({200}))
 
+    def failed_at(self) -> dict[str, float]:
+        """When each model failed last (seconds since 1970), as far as the directory knows."""
+        failures = (self.state() or {}).get("failures", {})
+        return {model: failure["at"] for model, failure in failures.items()}
+
     def acquire(self, holder: str, instead_of: str = "") -> str | None:
         """Take or renew the lease for `LEASE_S` seconds; who has it now, or None while the gateway does not answer.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rayllm.arguments.check import complaints
@@ -62,11 +61,11 @@ def check_engine_arguments(
 def _at(engine: AnyEngine, environment: str, device: Device, report: FetchProgress) -> ArgumentList | None:
     """What the environment on this machine takes; None where it can't be asked: the engine will complain itself."""
     from rayllm.serving.prepare.arguments import arguments_at
+    from rayllm.serving.prepare.interpreters import named
 
-    folder = Path(environment).expanduser()
-    python = str(folder / "bin" / "python" if folder.is_dir() else folder)
+    python = sys.executable if environment == "current" else str(named(environment))
     try:
-        return arguments_at(engine, sys.executable if environment == "current" else python, device, report)
+        return arguments_at(engine, python, device, report)
     except RayllmError as error:
         report(f"the arguments of {engine.name} can't be checked before it starts: {error.message}: {error.cause}")
         return None

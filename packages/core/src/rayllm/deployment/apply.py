@@ -52,7 +52,7 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
             for bundle in proposal.bundles:
                 if not api.has_package(bundle.name):
                     api.put_package(bundle.name, bundle.content)
-            known = _failed_at(admin)
+            known = admin.failed_at()
             _put(session, cluster, api, proposal)
 
             def keep() -> None:
@@ -70,12 +70,6 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
             return Watch(set(session.checked.config.models), progress, known).run(look, keep)
     finally:
         admin.close()
-
-
-def _failed_at(admin: AdminApi) -> dict[str, float]:
-    """When each model failed last, as far as the directory knows."""
-    failures = (admin.state() or {}).get("failures", {})
-    return {model: failure["at"] for model, failure in failures.items()}
 
 
 def _require_there(session: Session, problem: ClusterError) -> Cluster:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.apply import PUTS
 from rayllm.deployment.fit import amounts, room
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import scaling_of
-from rayllm.deployment.serve_config import deployed_apps, merge
+from rayllm.deployment.serve_config import Json, deployed_apps, merge
 from rayllm.deployment.status import Status
 from rayllm.deployment.usage import needs_of, taken
 from rayllm.deployment.watch import GATEWAY, Watch
@@ -21,10 +22,6 @@ from rayllm.serving.spec import app_name
 if TYPE_CHECKING:
     from rayllm.backends import Cluster, Progress
     from rayllm.deployment.session import Session
-
-Json = dict[str, Any]
-PUTS = 3
-"""How often another operator's simultaneous change is answered with a fresh look before giving up."""
 
 
 def scale(session: Session, model: str, replicas: int, progress: Progress) -> Status:
@@ -47,7 +44,7 @@ def scale(session: Session, model: str, replicas: int, progress: Progress) -> St
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
             if "elastic" not in session.checked.backend.capabilities:
                 _require_room(session, api, model, replicas)
-            known = {name: failure["at"] for name, failure in (admin.state() or {}).get("failures", {}).items()}
+            known = admin.failed_at()
             _put(session, cluster, api, model, replicas)
 
             def look() -> Status:

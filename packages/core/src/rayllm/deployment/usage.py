@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from rayllm.deployment.serve_config import Json
 
 
 def needs_of(serve: Json) -> dict[str, float]:

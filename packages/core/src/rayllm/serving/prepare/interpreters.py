@@ -52,14 +52,19 @@ def version_of(python: str, distribution: str) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
+def named(choice: str) -> Path:
+    """The interpreter that a person's choice means, whether or not one is there."""
+    path = Path(choice).expanduser()
+    return path / "bin" / "python" if path.is_dir() else path
+
+
 def at(choice: str) -> str:
     """The interpreter a person named: a virtual environment's folder, or the interpreter itself.
 
     Raises:
         InputError: there is none.
     """
-    path = Path(choice).expanduser()
-    python = path / "bin" / "python" if path.is_dir() else path
+    python = named(choice)
     if python_version(str(python)) is None:
         raise InputError(
             f"environment {choice!r}: there is no Python that runs at {python}",
