@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 from tests.conftest import free_port
 
-from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
 from rayllm.serving.haproxy.process import HAProxy
+from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 from rayllm.serving.processes.supervised import marked
 
 BOUND_S = 10.0

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rayllm.serving.haproxy.config import BODY_LIMIT, ModelRoute
+from rayllm.serving.haproxy.limits import BODY_IN_PLACE as BODY_LIMIT
+from rayllm.serving.haproxy.view import ModelRoute
 
 CHAT = "/v1/chat/completions"
 

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy.config import CONFIG_FILE, GatewayView, ModelRoute, Upstream, files
+from rayllm.serving.haproxy.config import files
+from rayllm.serving.haproxy.places import CONFIG_FILE
 from rayllm.serving.haproxy.process import HAProxy, binary
+from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 
 CHAT = "/v1/chat/completions"
 
@@ -38,7 +40,7 @@ def test_only_this_user_can_read_the_key(gateway: Any) -> None:
     gateway.haproxy.apply(gateway.view(ModelRoute("b", "k")))
     assert gateway.run_dir.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o077 for path in gateway.run_dir.iterdir()} == dict.fromkeys(
-        [*files(gateway.view()), CONFIG_FILE, "haproxy.sock", "master.sock", "serve.sock"], 0
+        [*files(gateway.view()), CONFIG_FILE, "haproxy.sock", "master.sock", "serve.sock", "next.sock"], 0
     )
 
 

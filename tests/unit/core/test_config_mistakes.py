@@ -45,7 +45,7 @@ FIELDS = {
         "replica: 2",
         (
             '6:5  models.m.replica: no such key; did you mean "replicas"?'
-            "   known: drain_s, engine, environment, options, replicas, resources, source"
+            "   known: drain_s, engine, environment, options, replicas, resources, routing, source"
         ),
     ),
     "unknown key in a block": (

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rayllm.serving.haproxy.answers import OpenAiError
-from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream, files, render
+from rayllm.serving.haproxy.config import files, render
+from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 
 ONE = Upstream("demo--a#engine#x1", "127.0.0.1", 20001)
 TWO = Upstream("demo--a#engine#x2", "fd00::2", 20002)

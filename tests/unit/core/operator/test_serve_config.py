@@ -58,7 +58,7 @@ def test_the_gateways_application(opened: Open) -> None:
     """On the head node, without a route of its own, its models where a change restarts nothing."""
     app = gateway_app(opened().checked, 8001, CODE)
     assert (app["name"], app["route_prefix"]) == ("demo--rayllm", None)
-    assert app["deployments"][0]["user_config"] == {"models": ["large", "small"]}
+    assert list(app["deployments"][0]["user_config"]["models"]) == ["large", "small"]
     assert app["deployments"][0]["ray_actor_options"] == {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     assert "large" not in str(app["args"])
 

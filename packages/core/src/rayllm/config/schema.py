@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints, model_validator
 
+from rayllm.serving.spec import Balance
+
 DeploymentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 """Lower case words joined by single dashes: it becomes part of application names, paths and folders."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=80)]
@@ -66,6 +68,21 @@ class Resources(Strict):
     """Main memory that Ray reserves: `8GiB`, `500MB`, or a number of bytes."""
 
 
+class Routing(Strict):
+    """How the gateway chooses a replica, and what it does when none has room. Changed without a restart."""
+
+    balance: Balance = "least_outstanding"
+    """Which replica is next. `least_outstanding`: the one with the fewest requests in flight. `prefix`: the same one
+    for conversations that begin alike, whose KV cache holds that beginning. `session`: the same one for the same
+    `x-session-id` header. A replica that has much more to do than the others is passed over."""
+    max_ongoing: int = Field(default=256, ge=1)
+    """Requests in flight at each replica; more wait in the gateway."""
+    max_queue: int = Field(default=1024, ge=0)
+    """Requests of this model that may wait in the gateway; more are answered with 429."""
+    fallback: str | None = None
+    """The model that answers instead while no replica of this one can. Without it requests wait for a replica."""
+
+
 class ModelConfig(Strict):
     """One model behind the endpoint."""
 
@@ -84,6 +101,8 @@ class ModelConfig(Strict):
     """What each replica needs; one CPU core and no GPU if left out."""
     drain_s: float = Field(default=600, ge=0)
     """Seconds that requests in flight may take to finish when a replica stops."""
+    routing: Routing = Field(default_factory=Routing)
+    """How the gateway treats this model's requests."""
 
 
 class GatewayConfig(Strict):
@@ -94,6 +113,10 @@ class GatewayConfig(Strict):
     whoever reaches the endpoint can use it."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Where OpenAI clients go: `http://HOST:PORT/v1`."""
+    aliases: dict[ModelName, str | dict[str, Annotated[int, Field(ge=1)]]] = Field(default_factory=dict)
+    """Other names that clients may send as `model`, each for a model or for several by weight: `{new: 5, old: 95}`."""
+    max_body: Annotated[ByteSize, Field(ge=262_144, le=268_435_456)] = ByteSize(64 << 20)
+    """The largest request body: `64MiB`, or a number of bytes."""
 
 
 class DeploymentConfig(Strict):

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rayllm.deployment.serve_config import Json
-from rayllm.serving.spec import GATEWAY_APP
+from rayllm.serving.spec import GATEWAY_APP, RouteSettings
 
 Kind = Literal["add", "change", "remove", "keep"]
+_DEFAULTS = asdict(RouteSettings())
 _IGNORED = frozenset({"attempt"})
 """Told in words: it is no key of the file."""
 
@@ -134,7 +135,10 @@ def _facts(app: Json) -> dict[str, Any]:
     facts |= {f"options.{name}": value for name, value in options.items()}
     facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
     facts["replicas"] = scaling_of(app)
-    facts["models"] = (override.get("user_config") or {}).get("models")
+    settings = override.get("user_config") or {}
+    facts |= {name: sorted(value) if name == "models" else value for name, value in settings.items()}
+    for model, how in (settings.get("models") or {}).items():
+        facts |= {f"{model}.routing.{name}": value for name, value in how.items() if value != _DEFAULTS.get(name)}
     return facts
 
 
@@ -164,7 +168,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Fiel
 def _effect(name: str, before: Json, fields: tuple[FieldChange, ...]) -> str:
     changed = {change.field for change in fields}
     if name == GATEWAY_APP:
-        return "" if changed == {"models"} else "restarts the gateway"
+        return "restarts the gateway" if changed & {"host", "port", "serve_port", "code"} else ""
     if changed == {"replicas"}:
         return "no restart"
     count = _override(before).get("num_replicas")

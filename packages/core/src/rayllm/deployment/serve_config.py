@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rayllm.config.schema import ModelConfig, ReplicaRange
+from rayllm.config.schema import DeploymentConfig, ModelConfig, ReplicaRange
 from rayllm.serving.spec import (
     GATEWAY_APP,
     GATEWAY_DEPLOYMENT,
     MODEL_DEPLOYMENT,
+    GatewaySettings,
     GatewaySpec,
     ModelSpec,
+    RouteSettings,
     app_name,
     route_prefix,
 )
@@ -82,6 +84,18 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt
     }
 
 
+def gateway_settings(config: DeploymentConfig) -> GatewaySettings:
+    """What of the file changes at a running gateway."""
+    return GatewaySettings(
+        models={name: RouteSettings(**model.routing.model_dump()) for name, model in sorted(config.models.items())},
+        aliases={
+            name: {target: 1} if isinstance(target, str) else target
+            for name, target in sorted(config.gateway.aliases.items())
+        },
+        max_body=int(config.gateway.max_body),
+    )
+
+
 def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) -> Json:
     """The application of the gateway: no CPU of its own, on the head node."""
     config = checked.config
@@ -95,7 +109,7 @@ def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) 
     options = {
         "name": GATEWAY_DEPLOYMENT,
         "num_replicas": 1,
-        "user_config": {"models": sorted(config.models)},
+        "user_config": gateway_settings(config).to_user_config(),
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": STOP_S,
         "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},

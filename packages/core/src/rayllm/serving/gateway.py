@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -16,11 +17,11 @@ from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
-from rayllm.serving.haproxy.config import GatewayView, ModelRoute, Upstream
 from rayllm.serving.haproxy.process import HAProxy
+from rayllm.serving.haproxy.view import Alias, GatewayView, ModelRoute, Upstream
 from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.run_dir import RunDir
-from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySpec
+from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySettings, GatewaySpec
 
 logger = logging.getLogger(__name__)
 POLL_S = 5.0
@@ -34,7 +35,7 @@ class Gateway:
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         self.spec = GatewaySpec.from_args(args)
         self._id = uuid.uuid4().hex[:8]
-        self._models: tuple[str, ...] = ()
+        self._settings = GatewaySettings(models={})
         self._snapshot: Snapshot | None = None
         self._problem: RayllmError | None = None
         self._network = where.network_id()
@@ -54,7 +55,7 @@ class Gateway:
 
         HAProxy starts here: without the models it would answer that there are none, and no client asks a second time.
         """
-        self._models = tuple(user_config["models"])
+        self._settings = GatewaySettings.from_user_config(user_config)
         with in_words():
             await self._apply()
         if not self._tasks:
@@ -88,10 +89,14 @@ class Gateway:
                     model=model,
                     key=internal_key(self.spec.deployment, model),
                     upstreams=self._upstreams(model),
+                    **asdict(how),
                 )
-                for model in self._models
+                for model, how in self._settings.models.items()
             ),
             run_dir=self._run_dir.path,
+            aliases=tuple(Alias(name, tuple(to.items())) for name, to in self._settings.aliases.items()),
+            keys_required=self._settings.keys_required,
+            max_body=self._settings.max_body,
         )
 
     def _upstreams(self, model: str) -> tuple[Upstream, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 MODEL_DEPLOYMENT = "engine"
 GATEWAY_DEPLOYMENT = "gateway"
@@ -12,6 +12,8 @@ GATEWAY_APP = "rayllm"
 STARTS = 2
 """Failed starts after which Serve gives up; set in code, since Serve's config has no such key."""
 INTERNAL_KEY_HEADER = "x-rayllm-internal-key"
+Balance = Literal["least_outstanding", "prefix", "session"]
+"""How the gateway chooses among a model's replicas."""
 
 
 def app_name(deployment: str, model: str) -> str:
@@ -71,3 +73,37 @@ class GatewaySpec:
     def from_args(cls, args: Mapping[str, Any]) -> GatewaySpec:
         """Read back what `to_args` wrote."""
         return cls(**{name: args[name] for name in cls.__dataclass_fields__ if name in args})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """How the gateway treats one model's requests; `config.schema.Routing` describes each."""
+
+    balance: Balance = "least_outstanding"
+    max_ongoing: int = 256
+    max_queue: int = 1024
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """What changes at a running gateway without a restart: the `user_config` of its deployment."""
+
+    models: Mapping[str, RouteSettings]
+    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Other names, each with the weights of the models it stands for."""
+    keys_required: bool = False
+    max_body: int = 64 << 20
+    """Bytes."""
+    tls: str | None = None
+    """Name of the secret with certificate and key."""
+
+    def to_user_config(self) -> dict[str, Any]:
+        """As it stands in Serve's config."""
+        return asdict(self)
+
+    @classmethod
+    def from_user_config(cls, told: Mapping[str, Any]) -> GatewaySettings:
+        """Read back what `to_user_config` wrote."""
+        known = {name: told[name] for name in cls.__dataclass_fields__ if name in told}
+        return cls(**{**known, "models": {name: RouteSettings(**how) for name, how in told["models"].items()}})

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-NAMES_FILE = "models.lst"
 MODELS_FILE = "models.json"
 UNKNOWN_MODEL_FILE = "unknown-model.json"
 RETRY_AFTER_S = 5
@@ -14,7 +13,7 @@ RETRY_AFTER_S = 5
 _CLIENT = "invalid_request_error"
 _SERVER = "server_error"
 _FIRST_SERVER_ERROR = 500
-_NAME = "%[var(txn.model),bytes(0,100),json(utf8ps)]"
+_NAME = "%[var(txn.name),bytes(0,100),json(utf8ps)]"
 """The model's name as the client wrote it, cut and escaped for JSON: it may be anything."""
 
 
@@ -66,7 +65,7 @@ def models_list(models: Sequence[str]) -> str:
 
 def model_object() -> str:
     """The answer to `GET /v1/models/NAME`, as HAProxy's quoted log-format text; only for names that are served."""
-    return _quoted(json.dumps(_model("%[var(txn.model)]")))
+    return _quoted(json.dumps(_model("%[var(txn.name)]")))
 
 
 def unknown_model(models: Sequence[str]) -> str:

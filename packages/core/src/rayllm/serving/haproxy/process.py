@@ -13,8 +13,10 @@ from pathlib import Path
 
 from rayllm.errors import ClusterError
 from rayllm.serving.haproxy import sockets
-from rayllm.serving.haproxy.config import CONFIG_FILE, MASTER_SOCKET, GatewayView, files, render
+from rayllm.serving.haproxy.config import files, render
+from rayllm.serving.haproxy.places import CONFIG_FILE, MASTER_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
+from rayllm.serving.haproxy.view import GatewayView
 from rayllm.serving.processes.supervised import Supervised
 from rayllm.serving.spec import GATEWAY_APP, app_name
 

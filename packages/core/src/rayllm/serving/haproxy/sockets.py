@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy.config import MASTER_SOCKET, RUNTIME_SOCKET
+from rayllm.serving.haproxy.places import MASTER_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.port_claim import listens
 
 _ANSWER_S = 30.0

@@ -1,0 +1,73 @@
+"""The front door: what happens to a request, rule by rule, in this order.
+
+1. It gets an id; headers of our own that a client sent are removed.
+2. After a reload the old worker hands it to the new one.
+3. `/health` and RayLLM's admin API (which has a guard of its own) need no API key.
+4. Who asks (`access.identify`), and within their limits (`access.limit`)?
+5. The gateway's own answers: the list of models.
+6. The name of a model: from the path, else from the body (`reading`).
+7. That name, or its alias, becomes a model (`naming`), if the key may use it.
+8. The model's backend (`models`) chooses a replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayllm.serving.haproxy import access, log, naming, reading
+from rayllm.serving.haproxy.answers import MODELS_FILE, UNKNOWN_MODEL_FILE, OpenAiError, model_object
+from rayllm.serving.haproxy.models import backend_of
+from rayllm.serving.haproxy.places import NEXT_SOCKET
+from rayllm.serving.haproxy.text import address, section
+from rayllm.serving.haproxy.view import GatewayView
+
+_OWN_HEADERS = "x-rayllm-"
+
+
+def sections(view: GatewayView) -> list[str]:
+    """All front doors."""
+    return [section("frontend gateway", _gateway(view))]
+
+
+def _gateway(view: GatewayView) -> Iterator[str]:
+    yield f"bind {address(view.host, view.port)}"
+    yield f"bind unix@{NEXT_SOCKET} mode 600"
+    yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
+    yield from log.logged()
+    yield f"http-request del-header {_OWN_HEADERS} -m beg"
+    yield from log.identified()
+    yield "http-request allow if { stopping }"
+    yield "acl admin path_beg /rayllm/"
+    yield "http-request allow if admin"
+    yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
+    yield from access.identify(view)
+    yield from access.limit()
+    yield from access.permit()
+    yield from _listing()
+    yield from reading.by_path()
+    yield from _no_endpoint()
+    yield from reading.by_body()
+    yield from naming.resolve()
+    yield "use_backend next-worker if { stopping }"
+    yield "use_backend rayllm-admin if admin"
+    yield f"use_backend {backend_of('%[var(txn.model)]')}"
+
+
+def _listing() -> Iterator[str]:
+    """`GET /v1/models` and `GET /v1/models/NAME`."""
+    json = "content-type application/json"
+    yield f"http-request return status 200 {json} file {MODELS_FILE} if METH_GET {{ path /v1/models }}"
+    yield "http-request set-var(txn.name) path,bytes(11),url_dec if METH_GET { path_beg /v1/models/ }"
+    yield f"acl served var(txn.name),map_str({naming.NAMES_FILE}) -m found"
+    yield (
+        f"http-request return status 200 {json} lf-string {model_object()} "
+        "if METH_GET { path_beg /v1/models/ } served"
+    )
+    yield f"http-request return status 404 {json} lf-file {UNKNOWN_MODEL_FILE} if METH_GET {{ path_beg /v1/models/ }}"
+
+
+def _no_endpoint() -> Iterator[str]:
+    own = "{ path /health /v1/models } || { path_beg /v1/models/ }"
+    nothing = OpenAiError(404, "there is no %[method] %[path,bytes(0,200),json(utf8ps)] here", "not_found")
+    yield f"http-request return {nothing.answer()} if !METH_POST !by-path"
+    yield f"http-request return {nothing.answer()} if {own}"

@@ -1,0 +1,14 @@
+"""Names of files and sockets, relative to `run_dir`, where HAProxy runs.
+
+A socket's path has at most 107 bytes; a home folder's may have more.
+"""
+
+from __future__ import annotations
+
+CONFIG_FILE = "haproxy.cfg"
+RUNTIME_SOCKET = "haproxy.sock"
+MASTER_SOCKET = "master.sock"
+ADMIN_SOCKET = "admin.sock"
+SERVE_SOCKET = "serve.sock"
+NEXT_SOCKET = "next.sock"
+"""The gateway's own front door, for what the old worker gets after a reload."""
