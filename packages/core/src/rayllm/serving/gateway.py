@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -17,9 +16,10 @@ from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
+from rayllm.serving.gateway_view import view_of
 from rayllm.serving.haproxy.process import HAProxy
-from rayllm.serving.haproxy.view import Alias, GatewayView, ModelRoute, Upstream
-from rayllm.serving.keys import internal_key, ray_token
+from rayllm.serving.haproxy.view import GatewayView
+from rayllm.serving.keys import ray_token
 from rayllm.serving.run_dir import RunDir
 from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySettings, GatewaySpec
 
@@ -79,34 +79,7 @@ class Gateway:
         self._run_dir.remove()
 
     def _view(self) -> GatewayView:
-        return GatewayView(
-            deployment=self.spec.deployment,
-            host=self.spec.host,
-            port=self.spec.port,
-            serve_port=self.spec.serve_port,
-            routes=tuple(
-                ModelRoute(
-                    model=model,
-                    key=internal_key(self.spec.deployment, model),
-                    upstreams=self._upstreams(model),
-                    **asdict(how),
-                )
-                for model, how in self._settings.models.items()
-            ),
-            run_dir=self._run_dir.path,
-            aliases=tuple(Alias(name, tuple(to.items())) for name, to in self._settings.aliases.items()),
-            keys_required=self._settings.keys_required,
-            max_body=self._settings.max_body,
-        )
-
-    def _upstreams(self, model: str) -> tuple[Upstream, ...]:
-        # A replica whose loopback is not ours is reached through Serve's proxy, which guards it with the internal key.
-        replicas = self._snapshot["replicas"] if self._snapshot else []
-        return tuple(
-            Upstream(replica=replica["replica"], host=replica["host"], port=replica["port"])
-            for replica in sorted(replicas, key=lambda replica: replica["replica"])
-            if replica["model"] == model and replica["phase"] == "ready" and replica["network"] == self._network
-        )
+        return view_of(self.spec, self._settings, self._snapshot, self._network, self._run_dir.path)
 
     async def _apply(self) -> None:
         async with self._applying:
