@@ -202,7 +202,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGat
     """One that is not started yet."""
     monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
     log = tmp_path / "gateway.log"
-    made = FakeGateway(HAProxy(log), free_port(), free_port(), tmp_path / "run", log)
+    made = FakeGateway(HAProxy(log, tmp_path / "access.log"), free_port(), free_port(), tmp_path / "run", log)
     yield made
     for connection in made.connections:
         connection.close()

@@ -183,7 +183,7 @@ def test_an_address_of_another_machine(gateway: Any) -> None:
 def test_two_deployments_never_share_a_port(gateway: Any, tmp_path: Path) -> None:
     """The second is told whose it is, though HAProxy itself would share it."""
     gateway.haproxy.start(gateway.view())
-    other = HAProxy(tmp_path / "other.log")
+    other = HAProxy(tmp_path / "other.log", tmp_path / "other-access.log")
     with pytest.raises(ClusterError, match=f"in use by the deployment {gateway.deployment}"):
         other.start(GatewayView("other", "127.0.0.1", gateway.port, 1, (), tmp_path / "other"))
 
@@ -192,7 +192,7 @@ def test_an_update_takes_the_port_over(gateway: Any, upstream: Any, tmp_path: Pa
     """The same deployment's next gateway listens before the last one leaves."""
     a = upstream("a1")
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (a.route,))))
-    successor = HAProxy(tmp_path / "next.log")
+    successor = HAProxy(tmp_path / "next.log", tmp_path / "next-access.log")
     route = ModelRoute("a", "k", (a.route,))
     successor.start(GatewayView(gateway.deployment, "127.0.0.1", gateway.port, 1, (route,), tmp_path / "next"))
     try:

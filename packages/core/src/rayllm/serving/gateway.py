@@ -44,9 +44,10 @@ class Gateway:
         self._directory = directory()
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
         await self._admin.start(self._run_dir.path / "admin.sock")
-        log = where.ray_logs() / where.LOG_FOLDER / f"{self.spec.deployment}--gateway.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._haproxy = HAProxy(log)
+        logs = where.ray_logs() / where.LOG_FOLDER
+        logs.mkdir(parents=True, exist_ok=True)
+        access = logs / f"{self.spec.deployment}--access.log"
+        self._haproxy = HAProxy(logs / f"{self.spec.deployment}--gateway.log", access)
         self._applying = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 

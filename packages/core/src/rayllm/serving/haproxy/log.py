@@ -1,18 +1,45 @@
-"""What is written down of a request: never its body, its query or its headers."""
+"""What is written down of a request: never its body, its query or its headers.
+
+HAProxy's standard output is the access log, a line of JSON for each request; its standard error is the gateway's log,
+with the lines of those requests that went wrong (5xx, time-outs, retries). Both are files, so that nothing is lost
+while nobody reads: usage is counted from the access log alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+_LONGEST_LINE = 4096
+
+_FIELDS = {
+    "end": "%[date(0,ms)]",
+    "id": '"%[var(txn.id),json(utf8ps)]"',
+    "key": '"%[var(txn.key)]"',
+    "method": '"%HM"',
+    "path": '"%[capture.req.uri,field(1,?),bytes(0,200),json(utf8ps)]"',
+    "name": '"%[var(txn.name),bytes(0,100),json(utf8ps)]"',
+    "model": '"%[var(txn.model)]"',
+    "replica": '"%s"',
+    "status": "%ST",
+    "state": '"%ts"',
+    "retries": '"%rc"',
+    "queue_ms": "%Tw",
+    "connect_ms": "%Tc",
+    "first_ms": "%Tr",
+    "total_ms": "%Ta",
+    "received": "%U",
+    "sent": "%B",  # a field of the response also makes HAProxy wait for its end
+    "usage": "%[var(txn.usage,null)]",
+}
+
 
 def logged() -> Iterator[str]:
-    """Only what went wrong (5xx, time-outs, retries): the log grows with trouble, not with traffic."""
-    yield "log stdout format raw local0"
-    yield "option dontlog-normal"
-    yield (
-        'log-format "%[date,utime(%Y-%m-%dT%H:%M:%SZ)] %HM %HPO %b %s status=%ST end=%tsc retries=%rc '
-        'wait=%Tw connect=%Tc first=%Tr total=%Ta sent=%B id=%[var(txn.id)]"'
-    )
+    """Where lines go, and what stands in one."""
+    yield f"log stdout len {_LONGEST_LINE} format raw local0"
+    yield f"log stderr len {_LONGEST_LINE} format raw local0 err"
+    yield "option log-separate-errors"
+    line = ",".join(f'"{name}":{value}' for name, value in _FIELDS.items())
+    yield f"log-format '{{{line}}}'"
 
 
 def identified() -> Iterator[str]:

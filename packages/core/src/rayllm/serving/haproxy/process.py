@@ -31,11 +31,13 @@ class HAProxy:
     """One gateway's HAProxy. Methods block; they may be called from any thread.
 
     Args:
-        log: file that HAProxy's messages and the requests that went wrong are appended to.
+        log: file that HAProxy's messages and the requests that went wrong are appended to: its standard error.
+        access: file with a line for each request: its standard output.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, access: Path) -> None:
         self._log = log
+        self._access = access
         self._lock = threading.RLock()
         self._process: Supervised | None = None
         self._claim: PortClaim | None = None
@@ -106,9 +108,22 @@ class HAProxy:
         _write(view.run_dir, wanted)
         _check(view)
         self._log.touch()
+        self._access.touch(0o600)
         before = self._log.stat().st_size
         self._process = Supervised.start(
-            [binary(), "-W", "-S", f"unix@{MASTER_SOCKET},mode,600", "-f", CONFIG_FILE],
+            # The shell becomes HAProxy, with the access log as its standard output.
+            [
+                "/bin/sh",
+                "-c",
+                'exec "$@" >>"$0"',
+                str(self._access.absolute()),
+                binary(),
+                "-W",
+                "-S",
+                f"unix@{MASTER_SOCKET},mode,600",
+                "-f",
+                CONFIG_FILE,
+            ],
             env={"PATH": os.defpath},
             log=self._log,
             marker=app_name(view.deployment, GATEWAY_APP),
