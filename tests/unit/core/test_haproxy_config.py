@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.config import files, render
+from rayllm.serving.haproxy.models import DOORS_FILE
+from rayllm.serving.haproxy.places import CONFIG_FILE
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 
 ONE = Upstream("demo--a#engine#x1", "127.0.0.1", 20001)
@@ -29,15 +32,34 @@ def test_the_same_view_gives_the_same_text() -> None:
 def test_replicas_become_servers() -> None:
     """Their names lose what HAProxy can't take, IPv6 addresses get their brackets."""
     text = render(VIEW)
-    assert "    server demo--a-engine-x1 127.0.0.1:20001\n" in text
-    assert "    server demo--a-engine-x2 [fd00::2]:20002\n" in text
+    assert "    server demo--a-engine-x1 127.0.0.1:20001 id " in text
+    assert "    server demo--a-engine-x2 [fd00::2]:20002 id " in text
 
 
-def test_a_key_stands_in_its_own_backend_alone() -> None:
-    """And in none of the files beside the configuration."""
-    sections = render(VIEW).split("\n\n")
-    assert [section.split("\n")[0] for section in sections if "key-a" in section] == ["backend serve:a"]
-    assert not any("key-" in text for text in files(VIEW).values())
+def test_a_models_key_stands_in_one_file_alone() -> None:
+    """The configuration may be quoted in a log."""
+    written = {**files(VIEW), CONFIG_FILE: render(VIEW)}
+    assert [name for name, text in written.items() if "key-a" in text] == [DOORS_FILE]
+    assert written[DOORS_FILE] == "a key-a\nb key-b\n"
+
+
+def test_a_replica_has_the_same_number_whatever_else_there_is() -> None:
+    """Consistent hashing goes by it."""
+    a = VIEW.routes[0]
+    alone = re.findall(
+        r"server demo--a-engine-x2 .* id (\d+)", render(replace(VIEW, routes=(replace(a, upstreams=(TWO,)),)))
+    )
+    assert alone == re.findall(r"server demo--a-engine-x2 .* id (\d+)", render(VIEW))
+    assert len(alone) == 1
+
+
+def test_checks_grow_slower_than_replicas() -> None:
+    """Whatever their number, there are at most 150 in a second."""
+    for count in (1, 100, 1000, 5000):
+        upstreams = tuple(Upstream(f"r{n}", "127.0.0.1", 20000 + n) for n in range(count))
+        pauses = set(re.findall(r" inter (\d+)s", render(replace(VIEW, routes=(ModelRoute("a", "k", upstreams),)))))
+        assert len(pauses) == 1
+        assert count / int(pauses.pop()) <= 150
 
 
 def test_the_folder_does_not_matter() -> None:

@@ -28,15 +28,12 @@ def files(view: GatewayView) -> dict[str, str]:
 
 def maps(view: GatewayView) -> dict[str, str]:
     """Those of the files that HAProxy can be told to change while it runs, a line for each entry."""
-    return {**access.maps(view), **naming.maps(view)}
+    return {**access.maps(view), **naming.maps(view), **models.maps(view)}
 
 
 def render(view: GatewayView) -> str:
-    """HAProxy's configuration; the same view gives the same text. It holds the internal keys."""
-    routes = sorted(view.routes, key=lambda route: route.model)
-    sections = [_global(), _defaults(), *frontend.sections(view), *access.sections(), *models.shared()]
-    for route in routes:
-        sections += models.sections(view, route)
+    """HAProxy's configuration; the same view gives the same text. It holds no secret."""
+    sections = [_global(), _defaults(), *frontend.sections(view), *access.sections(), *models.sections(view)]
     return "\n".join(sections)
 
 

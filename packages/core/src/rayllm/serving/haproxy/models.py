@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 from rayllm.serving.haproxy.answers import OpenAiError, retry_later
 from rayllm.serving.haproxy.places import ADMIN_SOCKET, NEXT_SOCKET, SERVE_SOCKET
 from rayllm.serving.haproxy.text import address, section
-from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
+from rayllm.serving.haproxy.view import GatewayView, ModelRoute
 from rayllm.serving.spec import INTERNAL_KEY_HEADER, route_prefix
 
+DOORS_FILE = "doors.map"
+"""`MODEL KEY`: each model's internal key. A file of its own, so that the configuration holds no secret."""
 _MODEL_HEADER = "x-rayllm-model"
 """Names the model on the hop to Serve's proxy."""
+_SERVE = "serve"
+_CHECKS_PER_S = 150
+_LEAST_PAUSE_S = 2
+_TRIES = 10
+"""Replicas that may refuse the connection, one after the other; each is out of the rotation from then on."""
 
 
 def backend_of(model: str) -> str:
@@ -19,22 +27,46 @@ def backend_of(model: str) -> str:
     return f"model:{model}"
 
 
-def shared() -> list[str]:
-    """What all models share."""
-    return [_next_worker(), _to_serve(), _admin()]
+def maps(view: GatewayView) -> dict[str, str]:
+    """The file with the internal keys."""
+    return {DOORS_FILE: "".join(f"{route.model} {route.key}\n" for route in sorted(view.routes, key=_name))}
 
 
-def sections(view: GatewayView, route: ModelRoute) -> list[str]:
-    """What one model needs."""
-    return [_model(route), _serve(view, route)]
+def sections(view: GatewayView) -> list[str]:
+    """What all models share, then one section for each of them."""
+    pause_s = _pause_s(sum(len(route.upstreams) for route in view.routes))
+    routes = sorted(view.routes, key=_name)
+    return [_next_worker(), _to_serve(), _serve(view), _admin(), *(_model(route, pause_s) for route in routes)]
 
 
-def server(upstream: Upstream) -> str:
-    """Name, address and options of one replica, as `server` and the runtime command `add server` take them."""
-    return f"{upstream.server} {address(upstream.host, upstream.port)}"
+def _name(route: ModelRoute) -> str:
+    return route.model
 
 
-def _model(route: ModelRoute) -> str:
+def _pause_s(servers: int) -> int:
+    """Seconds between two looks at a replica that answers, in steps: not every new replica changes it for all.
+
+    The looks of all replicas together stay below a bound, so what they cost does not grow with their number. A replica
+    that fails is noticed by its first request, and then looked at twice a second.
+    """
+    pause = _LEAST_PAUSE_S
+    while servers > pause * _CHECKS_PER_S:
+        pause *= 2
+    return pause
+
+
+def _servers(route: ModelRoute) -> Iterator[str]:
+    """The replicas; each has the same number in every configuration, so consistent hashing stays as it is."""
+    taken = set[int]()
+    for upstream in sorted(route.upstreams, key=lambda upstream: upstream.replica):
+        number = zlib.crc32(upstream.replica.encode()) >> 1 or 1
+        while number in taken:
+            number += 1
+        taken.add(number)
+        yield f"server {upstream.server} {address(upstream.host, upstream.port)} id {number}"
+
+
+def _model(route: ModelRoute, pause_s: int) -> str:
     full = OpenAiError(429, f"too many requests wait for the model {route.model}", "overloaded", retry_after_s=5)
 
     def lines() -> Iterator[str]:
@@ -44,13 +76,12 @@ def _model(route: ModelRoute) -> str:
         # Only a connection that could not be made is tried elsewhere: a request that was sent may be at work already.
         yield "option redispatch 1"
         yield "retry-on conn-failure"
-        yield f"retries {len(route.upstreams) + 1}"
+        yield f"retries {_TRIES}"
         yield (
             "default-server check observe layer4 error-limit 1 on-error mark-down "
-            f"inter 2s fastinter 500ms downinter 500ms rise 1 fall 2 maxconn {route.max_ongoing}"
+            f"inter {pause_s}s fastinter 500ms downinter 500ms rise 1 fall 2 maxconn {route.max_ongoing}"
         )
-        for upstream in sorted(route.upstreams, key=lambda upstream: upstream.replica):
-            yield f"server {server(upstream)}"
+        yield from _servers(route)
         if not route.fallback:
             yield f"server serve-proxy unix@{SERVE_SOCKET} no-check backup maxconn 0"
 
@@ -67,18 +98,19 @@ def _to_serve() -> str:
 
     def lines() -> Iterator[str]:
         yield f"bind unix@{SERVE_SOCKET} mode 600"
-        yield f"use_backend serve:%[req.hdr({_MODEL_HEADER})]"
+        yield f"use_backend {_SERVE}"
 
     return section("frontend to-serve", lines())
 
 
-def _serve(view: GatewayView, route: ModelRoute) -> str:
-    failed = retry_later(f"no replica of the model {route.model} can answer right now")
+def _serve(view: GatewayView) -> str:
+    failed = retry_later("no replica of the model %[var(txn.model)] can answer right now")
 
     def lines() -> Iterator[str]:
+        yield f"http-request set-var(txn.model) req.hdr({_MODEL_HEADER})"
         yield f"http-request del-header {_MODEL_HEADER}"
-        yield f"http-request set-header {INTERNAL_KEY_HEADER} {route.key}"
-        yield f"http-request set-path {route_prefix(view.deployment, route.model)}%[path]"
+        yield f"http-request set-header {INTERNAL_KEY_HEADER} %[var(txn.model),map_str({DOORS_FILE})]"
+        yield f"http-request set-path {route_prefix(view.deployment, '%[var(txn.model)]')}%[path]"
         yield f"http-error {failed.answer()}"
         # Serve's own errors are plain text, what an engine says is JSON.
         yield (
@@ -88,7 +120,7 @@ def _serve(view: GatewayView, route: ModelRoute) -> str:
         yield "retries 1"
         yield f"server serve {address('127.0.0.1', view.serve_port)}"
 
-    return section(f"backend serve:{route.model}", lines())
+    return section(f"backend {_SERVE}", lines())
 
 
 def _admin() -> str:
