@@ -13,49 +13,77 @@ from rayllm.serving.haproxy.view import GatewayView, KeyRule
 
 KEYS_FILE = "keys.map"
 """`DIGEST ID:EXPIRES:REQUESTS_PER_MINUTE:CONCURRENT_REQUESTS:SCOPE`; 0: no bound; scope `*` (all) or `-` (listed)."""
-MAY_FILE = "may.lst"
-"""`ID/NAME` for every name that a key with scope `-` may use."""
+MAY_FILE = "may.map"
+"""`ID/NAME 1` for every name that a key with scope `-` may use."""
 SPENT_FILE = "spent.map"
 """`ID UNIX_TIME`: until then the key's tokens are used up."""
-_RATES = "rates"
+MINUTES_TABLE = "minutes"
+"""Stick table: `ID/MINUTE` (minutes since 1970) and the requests of that minute, as `gpc0`."""
+_FLIGHTS_TABLE = "flights"
 
 
 def maps(view: GatewayView) -> dict[str, str]:
     """The files with the keys."""
     keys = sorted(view.keys, key=lambda key: key.id)
     return {
-        KEYS_FILE: "".join(f"{digest} {_rule(key)}\n" for key in keys for digest in key.digests),
-        MAY_FILE: "".join(f"{key.id}/{name}\n" for key in keys for name in sorted(key.names or ())),
+        KEYS_FILE: "".join(line for key in keys for line in _lines(key)),
+        MAY_FILE: "".join(f"{key.id}/{name} 1\n" for key in keys for name in sorted(key.names or ())),
         SPENT_FILE: "".join(f"{key.id} {key.spent_until}\n" for key in keys if key.spent_until),
     }
 
 
+def rules(maps: dict[str, str]) -> tuple[KeyRule, ...]:
+    """Read the keys back from the files that `maps` made; limits on tokens don't stand there."""
+    names: dict[str, list[str]] = {}
+    for line in maps.get(MAY_FILE, "").splitlines():
+        key, _, name = line.partition("/")
+        names.setdefault(key, []).append(name.removesuffix(" 1"))
+    digests: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for line in maps.get(KEYS_FILE, "").splitlines():
+        digest, _, rule = line.partition(" ")
+        key, expires, per_minute, concurrent, scope = rule.split(":")
+        digests.setdefault((key, per_minute, concurrent, scope), []).append((digest, int(expires)))
+    return tuple(
+        KeyRule(
+            id=key,
+            digests=tuple(digest for digest, expires in found if not expires),
+            retiring=tuple((digest, expires) for digest, expires in found if expires),
+            names=None if scope == "*" else tuple(names.get(key, ())),
+            requests_per_minute=int(per_minute) or None,
+            concurrent_requests=int(concurrent) or None,
+        )
+        for (key, per_minute, concurrent, scope), found in digests.items()
+    )
+
+
 def sections() -> list[str]:
-    """The table of what each key does now."""
-    table = "stick-table type string len 100 size 100k expire 10m store gpc0_rate(60s),conn_cur"
-    return [section(f"backend {_RATES}", iter([table]))]
+    """The tables of what each key does now."""
+    flights = "stick-table type string len 100 size 100k expire 10m store conn_cur"
+    minutes = "stick-table type string len 100 size 200k expire 3m store gpc0"
+    return [
+        section(f"backend {_FLIGHTS_TABLE}", iter([flights])),
+        section(f"backend {MINUTES_TABLE}", iter([minutes])),
+    ]
 
 
 def identify(view: GatewayView) -> Iterator[str]:
     """Rules that find the key's id (`txn.key`) and refuse who has none; the key itself goes no further."""
     missing = OpenAiError(401, "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY", "invalid_api_key")
-    wrong = OpenAiError(401, "this API key is not known here", "invalid_api_key")
+    wrong = OpenAiError(401, "this API key is not known here, or was revoked", "invalid_api_key")
     expired = OpenAiError(401, "this API key has expired", "invalid_api_key")
-    yield "http-request set-var(txn.secret) req.hdr(x-api-key)"
-    yield (
-        "http-request set-var(txn.secret) req.hdr(authorization),regsub('^[Bb]earer +','') "
-        "unless { var(txn.secret) -m found }"
-    )
+    yield "http-request set-var(txn.secret) req.fhdr(x-api-key)"
+    yield "http-request set-var(txn.secret) http_auth_bearer unless { var(txn.secret) -m len gt 0 }"
     yield "http-request del-header x-api-key"
     yield "http-request del-header authorization"
     if view.keys_required:
-        yield f"http-request return {missing.answer()} unless {{ var(txn.secret) -m found }}"
+        yield f"http-request return {missing.answer()} unless {{ var(txn.secret) -m len gt 0 }}"
     yield f"http-request set-var(txn.rule) var(txn.secret),sha2(256),hex,map_str({KEYS_FILE})"
     yield "http-request unset-var(txn.secret)"
+    yield "acl known-key var(txn.rule) -m found"
     if view.keys_required:
-        yield f"http-request return {wrong.answer()} unless {{ var(txn.rule) -m found }}"
-    yield "http-request set-var(txn.key) var(txn.rule),field(1,:) if { var(txn.rule) -m found }"
-    yield "http-request set-var(txn.expires) var(txn.rule),field(2,:),add(0) if { var(txn.rule) -m found }"
+        yield f"http-request return {wrong.answer()} unless known-key"
+    yield "http-request set-var(txn.key) var(txn.rule),field(1,:) if known-key"
+    yield "http-request set-var(txn.expires) var(txn.rule),field(2,:),add(0) if known-key"
     yield (
         f"http-request return {expired.answer()} "
         "if { var(txn.expires) -m int gt 0 } { date,sub(txn.expires) -m int ge 0 }"
@@ -63,36 +91,84 @@ def identify(view: GatewayView) -> Iterator[str]:
 
 
 def limit() -> Iterator[str]:
-    """Rules that hold a key to its requests and tokens."""
-    fast = OpenAiError(429, "this API key has used its requests of this minute", "rate_limit_exceeded", retry_after_s=5)
-    many = OpenAiError(429, "this API key has too many requests in flight", "rate_limit_exceeded", retry_after_s=1)
-    spent = OpenAiError(429, "this API key has used its tokens", "rate_limit_exceeded", retry_after_s=60)
-    yield f"http-request track-sc0 var(txn.key) table {_RATES} if {{ var(txn.key) -m found }}"
-    yield f"http-request set-var(txn.spent) var(txn.key),map_str_int({SPENT_FILE}) if {{ var(txn.key) -m found }}"
-    yield (
-        f"http-request return {spent.answer()} "
-        "if { var(txn.spent) -m int gt 0 } { date,sub(txn.spent) -m int lt 0 }"
-    )
-    yield "http-request set-var(txn.concurrent) var(txn.rule),field(4,:),add(0) if { var(txn.rule) -m found }"
-    yield (
-        f"http-request return {many.answer()} "
-        "if { var(txn.concurrent) -m int gt 0 } { sc0_conn_cur,sub(txn.concurrent) -m int gt 0 }"
-    )
-    yield "http-request set-var(txn.per_minute) var(txn.rule),field(3,:),add(0) if { var(txn.rule) -m found }"
-    yield (
-        f"http-request return {fast.answer()} "
-        "if { var(txn.per_minute) -m int gt 0 } { sc0_gpc0_rate,sub(txn.per_minute) -m int ge 0 }"
-    )
-    yield "http-request sc-inc-gpc0(0) if { var(txn.per_minute) -m int gt 0 }"
+    """Rules that hold a key to its requests and tokens; what is refused counts as no request."""
+    spent = _refused("this API key has used its tokens", "%[var(txn.wait)]")
+    yield f"http-request set-var(txn.spent) var(txn.key),map_str_int({SPENT_FILE}) if known-key"
+    yield "http-request set-var(txn.wait) date,neg,add(txn.spent) if { var(txn.spent) -m found }"
+    yield f"http-request return {spent} if {{ var(txn.wait) -m int gt 0 }}"
+    yield from _limit_concurrent()
+    yield from _limit_per_minute()
 
 
 def permit() -> Iterator[str]:
     """Rules that refuse a name which the key may not use, as if it were not there."""
     yield "acl all-names var(txn.rule),field(5,:) -m str *"
-    yield f"acl named var(txn.key),concat(/,txn.name) -m str -f {MAY_FILE}"
+    yield f"acl named var(txn.key),concat(/,txn.name),map_str({MAY_FILE}) -m found"
     yield "acl keyed var(txn.key) -m found"
 
 
-def _rule(key: KeyRule) -> str:
-    bounds = (key.expires, key.requests_per_minute, key.concurrent_requests)
-    return ":".join([key.id, *(str(bound or 0) for bound in bounds), "*" if key.names is None else "-"])
+def guard_admin(view: GatewayView) -> Iterator[str]:
+    """Rules for the admin API: where the cluster has no token that would guard it, it is for this machine alone.
+
+    A worker that stops has asked before it hands a request on.
+    """
+    if not view.admin_guarded:
+        there = OpenAiError(
+            403, "without a token of the cluster, RayLLM's admin API is for its own machine", "forbidden"
+        )
+        yield f"http-request return {there.answer()} if admin !{{ src 127.0.0.0/8 ::1 }} !{{ so_name next }}"
+
+
+def _limit_concurrent() -> Iterator[str]:
+    many = _refused("this API key has too many requests in flight", "1")
+    yield "http-request set-var(txn.concurrent) var(txn.rule),field(4,:),add(0) if known-key"
+    yield "acl bounded var(txn.concurrent) -m int gt 0"
+    yield f"http-request track-sc0 var(txn.key) table {_FLIGHTS_TABLE} if bounded"
+    yield f"http-request return {many} if bounded {{ sc0_conn_cur,sub(txn.concurrent) -m int gt 0 }}"
+
+
+def _limit_per_minute() -> Iterator[str]:
+    """A sliding minute: the requests of this minute, and as many of the last one's as the window still covers.
+
+    Two counters of whole minutes, unlike HAProxy's own rates, tell when there will be room again.
+    """
+    fast = _refused("this API key has used its requests of this minute", "%[var(txn.wait)]")
+    lookup = f"concat(/,txn.minute),table_gpc0({MINUTES_TABLE})"
+    yield "http-request set-var(txn.per_minute) var(txn.rule),field(3,:),add(0) if known-key"
+    yield "acl paced var(txn.per_minute) -m int gt 0"
+    yield "http-request set-var(txn.time) date if paced"
+    yield "http-request set-var(txn.minute) var(txn.time),div(60),sub(1) if paced"
+    yield f"http-request set-var(txn.before) var(txn.key),{lookup} if paced"
+    yield "http-request set-var(txn.minute) var(txn.time),div(60) if paced"
+    yield f"http-request track-sc1 var(txn.key),concat(/,txn.minute) table {MINUTES_TABLE} if paced"
+    yield "http-request set-var(txn.now) sc1_get_gpc0 if paced"
+    yield "http-request set-var(txn.left) var(txn.time),mod(60),neg,add(60) if paced"
+    yield "http-request set-var(txn.used) var(txn.before),mul(txn.left),div(60),add(txn.now) if paced"
+    yield "http-request set-var(txn.room) var(txn.per_minute),sub(txn.used) if paced"
+    # Room within this minute, as the last one's requests leave the window; else within the next, as this one's do.
+    yield "acl full var(txn.room) -m int le 0"
+    yield (
+        "http-request set-var(txn.wait) var(txn.per_minute),sub(txn.now),mul(60),sub(1),div(txn.before),neg,"
+        "add(txn.left) if paced full"
+    )
+    yield (
+        "http-request set-var(txn.wait) var(txn.per_minute),mul(60),sub(1),div(txn.now),neg,add(60),add(txn.left) "
+        "if paced full { var(txn.per_minute),sub(txn.now) -m int le 0 }"
+    )
+    yield f"http-request return {fast} if paced full"
+    yield "http-request sc-inc-gpc0(1) if paced"
+    yield "http-after-response set-header x-ratelimit-limit-requests %[var(txn.per_minute)] if paced"
+    yield "http-after-response set-header x-ratelimit-remaining-requests %[var(txn.room),sub(1)] if paced !full"
+
+
+def _refused(message: str, wait_s: str) -> str:
+    return OpenAiError(429, message, "rate_limit_exceeded", retry_after_s=wait_s).answer()
+
+
+def _lines(key: KeyRule) -> Iterator[str]:
+    bounds = (key.requests_per_minute, key.concurrent_requests)
+    rest = ":".join([*(str(bound or 0) for bound in bounds), "*" if key.names is None else "-"])
+    digests = [*((digest, key.expires) for digest in key.digests), *key.retiring]
+    for digest, until in digests:
+        expires = min(filter(None, (until, key.expires)), default=0)
+        yield f"{digest} {key.id}:{expires}:{rest}\n"

@@ -13,6 +13,7 @@ RETRY_AFTER_S = 5
 _CLIENT = "invalid_request_error"
 _SERVER = "server_error"
 _FIRST_SERVER_ERROR = 500
+_UNAUTHORIZED = 401
 _NAME = "%[var(txn.name),bytes(0,100),json(utf8ps)]"
 """The model's name as the client wrote it, cut and escaped for JSON: it may be anything."""
 
@@ -26,7 +27,8 @@ class OpenAiError:
     """May hold HAProxy's `%[...]` where `answer` stands after `http-request return`."""
     code: str
     param: str | None = None
-    retry_after_s: int | None = None
+    retry_after_s: int | str | None = None
+    """A number, or HAProxy's `%[...]`."""
 
     def body(self) -> str:
         """The JSON a client sees."""
@@ -37,6 +39,8 @@ class OpenAiError:
         """Arguments for HAProxy's `http-request return` and `http-error`."""
         format_ = "lf-string" if "%[" in self.message else "string"
         header = f" hdr retry-after {self.retry_after_s}" if self.retry_after_s else ""
+        if self.status == _UNAUTHORIZED:
+            header += " hdr www-authenticate Bearer"
         return f"status {self.status} content-type application/json {format_} {_quoted(self.body())}{header}"
 
 

@@ -1,7 +1,7 @@
 """The front door: what happens to a request, rule by rule, in this order.
 
 1. It gets an id; headers of our own that a client sent are removed.
-2. After a reload the old worker hands it to the new one.
+2. After a reload the old worker hands it to the new one; RayLLM's admin API is guarded before.
 3. `/health` and RayLLM's admin API (which has a guard of its own) need no API key.
 4. Who asks (`access.identify`), and within their limits (`access.limit`)?
 5. The gateway's own answers: the list of models.
@@ -31,13 +31,14 @@ def sections(view: GatewayView) -> list[str]:
 
 def _gateway(view: GatewayView) -> Iterator[str]:
     yield f"bind {address(view.host, view.port)}"
-    yield f"bind unix@{NEXT_SOCKET} mode 600"
+    yield f"bind unix@{NEXT_SOCKET} mode 600 name next"
     yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
     yield from log.logged()
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
-    yield "http-request allow if { stopping }"
     yield "acl admin path_beg /rayllm/"
+    yield from access.guard_admin(view)
+    yield "http-request allow if { stopping }"
     yield "http-request allow if admin"
     yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
     yield from access.identify(view)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy import sockets
+from rayllm.serving.haproxy import counters, sockets
 from rayllm.serving.haproxy.config import files, render
 from rayllm.serving.haproxy.places import CONFIG_FILE, MASTER_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
@@ -77,7 +77,8 @@ class HAProxy:
             _write(view.run_dir, wanted)
             try:
                 _check(view)
-                sockets.reload(view.run_dir, view.port)
+                with counters.handed_over(view.run_dir):
+                    sockets.reload(view.run_dir, view.port)
             except ClusterError:
                 _write(view.run_dir, before)
                 raise

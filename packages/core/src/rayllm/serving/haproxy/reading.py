@@ -13,7 +13,9 @@ MODELS_PATH = "/models/"
 
 def by_path() -> Iterator[str]:
     """Rules that take the name from the path, and shorten it."""
-    yield f"acl by-path path_beg {MODELS_PATH}"
+    # Kept as a variable: the path is about to lose what tells it.
+    yield f"http-request set-var(txn.by_path) bool(true) if {{ path_beg {MODELS_PATH} }}"
+    yield "acl by-path var(txn.by_path) -m bool"
     yield "http-request set-var(txn.name) path,field(3,/),url_dec if by-path"
     yield r"http-request replace-path ^/models/[^/]*(/.*)?$ \1 if by-path"
     yield "http-request set-path / if by-path !{ path -m len gt 0 }"

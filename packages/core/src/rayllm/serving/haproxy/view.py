@@ -85,13 +85,18 @@ class KeyRule:
     id: str
     """Names it in logs and metrics; letters, digits, `.`, `_`, `-`."""
     digests: tuple[str, ...]
-    """SHA-256 of the key in upper-case hexadecimal digits; two while it is being rotated."""
+    """SHA-256 of the key in upper-case hexadecimal digits."""
+    retiring: tuple[tuple[str, int], ...] = ()
+    """Digests of keys that were rotated out, each with the Unix time in seconds from which it is refused."""
     names: tuple[str, ...] | None = None
     """Models and aliases it may use; None for all."""
     expires: int | None = None
     """Unix time in seconds from which it is refused."""
     requests_per_minute: int | None = None
     concurrent_requests: int | None = None
+    tokens_per_minute: int | None = None
+    """This and the next are held by whoever counts tokens; HAProxy learns `spent_until`."""
+    tokens_per_day: int | None = None
     spent_until: int | None = None
     """Unix time in seconds until which its tokens are used up."""
 
@@ -119,6 +124,8 @@ class GatewayView:
     keys: tuple[KeyRule, ...] = ()
     keys_required: bool = False
     """False where a request without a key, or with an unknown one, is answered too."""
+    admin_guarded: bool = True
+    """False where the cluster has no token, and the admin API asks for none."""
     max_body: int = DEFAULT_MAX_BODY
     """Bytes of the largest request body."""
     tls: Path | None = None
