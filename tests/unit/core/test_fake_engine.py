@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rayllm import Command, Device, Launch
 from rayllm.serving.prepare.environments import ensure_environment
 from rayllm.testing.fake_engine import SERVER, FakeOptions, rayllm_engines
-from rayllm.testing.fake_server import Knobs, Server
+from rayllm.testing.fake_openai.server import Knobs, Server
 
 
 def command(options: FakeOptions) -> Command:
