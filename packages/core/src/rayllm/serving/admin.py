@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,20 @@ LEASE_MAX_S = 120.0
 
 
 class AdminApi:
-    """`GET /rayllm/v1/state`, `PUT` and `DELETE /rayllm/v1/lease`: for whoever has the cluster's token."""
+    """`GET /rayllm/v1/state`, `PUT` and `DELETE /rayllm/v1/lease`: for whoever has the cluster's token.
 
-    def __init__(self, deployment: str, directory: Any, token: str | None) -> None:
+    Args:
+        deployment: whose it is.
+        directory: who serves it.
+        token: the cluster's; None where it asks for none.
+        routes: what else is answered.
+    """
+
+    def __init__(self, deployment: str, directory: Any, token: str | None, routes: Iterable[web.RouteDef] = ()) -> None:
         self._deployment = deployment
         self._directory = directory
         self._token = token
+        self._routes = tuple(routes)
         self._runner: web.AppRunner | None = None
         self._folder = -1
 
@@ -30,6 +38,7 @@ class AdminApi:
         app.router.add_get("/rayllm/v1/state", self._state)
         app.router.add_put("/rayllm/v1/lease", self._acquire)
         app.router.add_delete("/rayllm/v1/lease", self._release)
+        app.router.add_routes(self._routes)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         path.unlink(missing_ok=True)

@@ -14,12 +14,16 @@ from rayllm.errors import RayllmError
 from rayllm.faults import in_words
 from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
+from rayllm.serving.admin_keys import KeysApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
 from rayllm.serving.gateway_view import view_of
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView
 from rayllm.serving.keys import ray_token
+from rayllm.serving.records.database import place_of
+from rayllm.serving.records.key_record import known_to_haproxy
+from rayllm.serving.records.keys import KeyStore
 from rayllm.serving.run_dir import RunDir
 from rayllm.serving.spec import GATEWAY_DEPLOYMENT, STARTS, GatewaySettings, GatewaySpec
 
@@ -42,7 +46,10 @@ class Gateway:
         with in_words():
             self._run_dir = RunDir(self.spec.deployment)
         self._directory = directory()
-        self._admin = AdminApi(self.spec.deployment, self._directory, ray_token())
+        with in_words():
+            self._keys = KeyStore(place_of(self.spec.deployment), known_to_haproxy(self._run_dir.path))
+        routes = KeysApi(self._keys, self._apply).routes()
+        self._admin = AdminApi(self.spec.deployment, self._directory, ray_token(), routes)
         await self._admin.start(self._run_dir.path / "admin.sock")
         logs = where.ray_logs() / where.LOG_FOLDER
         logs.mkdir(parents=True, exist_ok=True)
@@ -77,10 +84,12 @@ class Gateway:
             task.cancel()
         await asyncio.to_thread(self._haproxy.stop)
         await self._admin.stop()
+        self._keys.close()
         self._run_dir.remove()
 
     def _view(self) -> GatewayView:
-        return view_of(self.spec, self._settings, self._snapshot, self._network, self._run_dir.path)
+        keys = self._keys.rules(self._settings.aliases, {})
+        return view_of(self.spec, self._settings, self._snapshot, self._network, run_dir=self._run_dir.path, keys=keys)
 
     async def _apply(self) -> None:
         async with self._applying:

@@ -6,13 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rayllm.serving.directory.state import Snapshot
-from rayllm.serving.haproxy.view import Alias, GatewayView, ModelRoute, Upstream
-from rayllm.serving.keys import internal_key
+from rayllm.serving.haproxy.view import Alias, GatewayView, KeyRule, ModelRoute, Upstream
+from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.spec import GatewaySettings, GatewaySpec
 
 
 def view_of(
-    spec: GatewaySpec, settings: GatewaySettings, snapshot: Snapshot | None, network: str, run_dir: Path
+    spec: GatewaySpec,
+    settings: GatewaySettings,
+    snapshot: Snapshot | None,
+    network: str,
+    *,
+    run_dir: Path,
+    keys: tuple[KeyRule, ...],
 ) -> GatewayView:
     """What HAProxy has to serve.
 
@@ -22,6 +28,7 @@ def view_of(
         snapshot: who serves them; None while the directory has not answered yet.
         network: `where.network_id()` of the gateway.
         run_dir: HAProxy's folder.
+        keys: who may ask.
     """
     return GatewayView(
         deployment=spec.deployment,
@@ -39,6 +46,8 @@ def view_of(
         ),
         run_dir=run_dir,
         aliases=tuple(Alias(name, tuple(to.items())) for name, to in settings.aliases.items()),
+        keys=keys,
+        admin_guarded=ray_token() is not None,
         keys_required=settings.keys_required,
         max_body=settings.max_body,
     )

@@ -15,6 +15,15 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 _WAIT_S = 5.0
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY,                -- the API key's name
+    from_file INTEGER NOT NULL,         -- 1 for one of the deployment's file
+    digest TEXT NOT NULL,               -- SHA-256 in upper-case hexadecimal digits
+    retiring TEXT NOT NULL,             -- JSON: [[digest, Unix time until which it is good], ...]
+    created INTEGER NOT NULL,           -- Unix time in seconds
+    revoked INTEGER,                    -- Unix time in seconds
+    limits TEXT NOT NULL                -- JSON
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage (
     start INTEGER NOT NULL,             -- Unix time in seconds
     span INTEGER NOT NULL,              -- seconds: a minute, or a day once it is old
