@@ -51,7 +51,6 @@ def test_health_is_the_gateways_own(served: Any) -> None:
     ("name", "shown"),
     [
         ("c", "c"),
-        ("A", "A"),
         ('"}, {"x": "', '"}, {"x": "'),
         ("back\\slash\n\ttab", "back\\slash\n\ttab"),
         ("%[env(HOME)] %{+X}o $HOME", "%[env(HOME)] %{+X}o $HOME"),

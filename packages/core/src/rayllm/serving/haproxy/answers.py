@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-MODELS_FILE = "models.json"
-UNKNOWN_MODEL_FILE = "unknown-model.json"
 RETRY_AFTER_S = 5
 
 _CLIENT = "invalid_request_error"
 _SERVER = "server_error"
 _FIRST_SERVER_ERROR = 500
 _UNAUTHORIZED = 401
-_NAME = "%[var(txn.name),bytes(0,100),json(utf8ps)]"
-"""The model's name as the client wrote it, cut and escaped for JSON: it may be anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +56,6 @@ def default_errors() -> Iterator[str]:
         OpenAiError(504, "the engine did not answer in time", "gateway_timeout"),
     ):
         yield f"http-error {error.answer()}"
-
-
-def models_list(models: Sequence[str]) -> str:
-    """The answer to `GET /v1/models`."""
-    return json.dumps({"object": "list", "data": [_model(model) for model in models]})
-
-
-def model_object() -> str:
-    """The answer to `GET /v1/models/NAME`, as HAProxy's quoted log-format text; only for names that are served."""
-    return _quoted(json.dumps(_model("%[var(txn.name)]")))
-
-
-def unknown_model(models: Sequence[str]) -> str:
-    """The answer for a model that isn't there, as HAProxy's log-format text."""
-    there = f"the models here are: {', '.join(models)}" if models else "there are no models here yet"
-    return OpenAiError(404, f'there is no model "{_NAME}"; {there}', "model_not_found", param="model").body()
-
-
-def _model(name: str) -> dict[str, object]:
-    # When a model was made is not known here; OpenAI's clients require the number.
-    return {"id": name, "object": "model", "created": 0, "owned_by": "rayllm"}
 
 
 def _quoted(text: str) -> str:

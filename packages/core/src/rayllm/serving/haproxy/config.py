@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, frontend, models, naming
-from rayllm.serving.haproxy.answers import MODELS_FILE, UNKNOWN_MODEL_FILE, default_errors, models_list, unknown_model
+from rayllm.serving.haproxy import access, frontend, models, naming, scripts
+from rayllm.serving.haproxy.answers import default_errors
 from rayllm.serving.haproxy.limits import BODY_IN_PLACE
 from rayllm.serving.haproxy.places import RUNTIME_SOCKET
 from rayllm.serving.haproxy.text import section
@@ -19,11 +19,7 @@ _MOST_FILES = 40_000
 
 def files(view: GatewayView) -> dict[str, str]:
     """The files that the configuration names, by their names in `run_dir`."""
-    return {
-        MODELS_FILE: models_list(view.names),
-        UNKNOWN_MODEL_FILE: unknown_model(view.names),
-        **maps(view),
-    }
+    return {**scripts.files(), **maps(view)}
 
 
 def maps(view: GatewayView) -> dict[str, str]:
@@ -41,6 +37,7 @@ def _global() -> str:
     def lines() -> Iterator[str]:
         yield f"stats socket unix@{RUNTIME_SOCKET} mode 600 level admin"
         yield f"nbthread {_THREADS}"
+        yield from scripts.loads()
         yield f"fd-hard-limit {_MOST_FILES}"
         yield f"tune.bufsize {_BUFFER}"
         yield "hard-stop-after 1h"  # after a reload: as long as a stream may last

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rayllm.serving.haproxy import access, log, naming, reading
-from rayllm.serving.haproxy.answers import MODELS_FILE, UNKNOWN_MODEL_FILE, OpenAiError, model_object
+from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.models import backend_of
 from rayllm.serving.haproxy.places import NEXT_SOCKET
 from rayllm.serving.haproxy.text import address, section
@@ -48,23 +48,17 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from reading.by_path()
     yield from _no_endpoint()
     yield from reading.by_body()
-    yield from naming.resolve()
+    yield from naming.resolve(view)
     yield "use_backend next-worker if { stopping }"
     yield "use_backend rayllm-admin if admin"
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
 
 
 def _listing() -> Iterator[str]:
-    """`GET /v1/models` and `GET /v1/models/NAME`."""
-    json = "content-type application/json"
-    yield f"http-request return status 200 {json} file {MODELS_FILE} if METH_GET {{ path /v1/models }}"
+    """`GET /v1/models` and `GET /v1/models/NAME`: as much of them as the key may use."""
+    yield "http-request use-service lua.models if METH_GET { path /v1/models }"
     yield "http-request set-var(txn.name) path,bytes(11),url_dec if METH_GET { path_beg /v1/models/ }"
-    yield f"acl served var(txn.name),map_str({naming.NAMES_FILE}) -m found"
-    yield (
-        f"http-request return status 200 {json} lf-string {model_object()} "
-        "if METH_GET { path_beg /v1/models/ } served"
-    )
-    yield f"http-request return status 404 {json} lf-file {UNKNOWN_MODEL_FILE} if METH_GET {{ path_beg /v1/models/ }}"
+    yield "http-request use-service lua.model if METH_GET { path_beg /v1/models/ }"
 
 
 def _no_endpoint() -> Iterator[str]:

@@ -54,9 +54,12 @@ class ModelRoute:
     """Requests that may wait; more get 429."""
     fallback: str | None = None
     """The model that answers while no replica of this one can."""
+    names: tuple[str, ...] = ()
+    """Further names that its engine itself knows (LoRA adapters): a request keeps them."""
 
     def __post_init__(self) -> None:
-        check_name(self.model, "model name")
+        for name in (self.model, *self.names):
+            check_name(name, "model name")
         check_key(self.key, f"model {self.model!r}")
 
 
@@ -136,8 +139,3 @@ class GatewayView:
         check_host(self.host)
         check_port(self.port)
         check_port(self.serve_port)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What clients may write as `model`, sorted."""
-        return tuple(sorted({route.model for route in self.routes} | {alias.name for alias in self.aliases}))

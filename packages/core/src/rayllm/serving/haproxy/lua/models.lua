@@ -1,0 +1,138 @@
+-- The gateway's own answers about models: the list, one of them, and what is near to a name that is not there.
+--
+-- They hold what the caller's key may use and nothing else. The maps decide, as they do for a request that is routed,
+-- so a change of a map while HAProxy runs counts at once. A map can't be walked, so the names come from its file, which
+-- is read again once a second at most.
+
+local names_file, may_file = table.unpack(table.pack(...))
+local names_map = Map.new(names_file, Map._str)
+local may_map = Map.new(may_file, Map._str)
+
+local LISTED = 10 -- names in an error, at most
+local NEAR = 3 -- names that are suggested, at most
+local LONGEST = 100 -- bytes of the unknown name that are looked at
+local WORK = 60000 -- steps of comparing names for one answer, at most: some 3 ms
+
+local known, read_at = {}, -1
+
+local function names()
+  local now = core.now().sec
+  if now ~= read_at then
+    local file = io.open(names_file)
+    if file then
+      known = {}
+      for line in file:lines() do known[#known + 1] = line:match("^%S+") end
+      file:close()
+      table.sort(known)
+    end
+    read_at = now
+  end
+  return known
+end
+
+-- As access.permit() has it: a key with the scope `*`, or no key where none is needed, may use every name.
+local function allowed(applet)
+  local key, rule = applet:get_var("txn.key"), applet:get_var("txn.rule")
+  local all = not key or not rule or rule:sub(-1) == "*"
+  return function(name)
+    return names_map:lookup(name) and (all or may_map:lookup(key .. "/" .. name))
+  end
+end
+
+local function offered(applet)
+  local found, may = {}, allowed(applet)
+  for _, name in ipairs(names()) do
+    if may(name) then found[#found + 1] = name end
+  end
+  return found
+end
+
+-- Changes of one letter that turn one name into the other; `limit` + 1 for any number above the limit.
+local function distance(one, other, limit)
+  local before = {}
+  for column = 0, #other do before[column] = column end
+  for row = 1, #one do
+    local now, least = { [0] = row }, row
+    local letter = one:byte(row)
+    for column = 1, #other do
+      local change = before[column - 1] + (letter == other:byte(column) and 0 or 1)
+      local best = math.min(change, before[column] + 1, now[column - 1] + 1)
+      now[column] = best
+      if best < least then least = best end
+    end
+    if least > limit then return limit + 1 end
+    before = now
+  end
+  return before[#other]
+end
+
+local function nearest(asked, among)
+  asked = asked:lower()
+  local limit, work, near = #asked // 3, WORK, {}
+  for _, name in ipairs(among) do
+    local other, far = name:lower(), limit + 1
+    if #asked > 1 and other:find(asked, 1, true) then
+      far = limit -- a part of the name, as "llama" of "llama-3.1-8b"
+    elseif math.abs(#other - #asked) <= limit then
+      work = work - #asked * #other
+      if work < 0 then break end
+      far = distance(asked, other, limit)
+    end
+    if far <= limit then near[#near + 1] = { far, name } end
+  end
+  table.sort(near, function(one, other)
+    if one[1] ~= other[1] then return one[1] < other[1] end
+    return one[2] < other[2]
+  end)
+  local best = {}
+  for place = 1, math.min(NEAR, #near) do best[place] = near[place][2] end
+  return best
+end
+
+local function answer(applet, status, body)
+  applet:set_status(status)
+  applet:add_header("content-type", "application/json")
+  applet:add_header("content-length", tostring(#body))
+  applet:start_response()
+  if applet.method ~= "HEAD" then applet:send(body) end
+end
+
+-- When a model was made is not known here; OpenAI's clients require the number.
+local function object(name)
+  return '{"id": "' .. name .. '", "object": "model", "created": 0, "owned_by": "rayllm"}'
+end
+
+local function list(applet)
+  local objects = {}
+  for place, name in ipairs(offered(applet)) do objects[place] = object(name) end
+  answer(applet, 200, '{"object": "list", "data": [' .. table.concat(objects, ", ") .. "]}")
+end
+
+local function unknown(applet)
+  local asked = (applet:get_var("txn.name") or ""):sub(1, LONGEST)
+  local may = offered(applet)
+  local near = nearest(asked, may)
+  local said = ""
+  if #near > 0 then said = '; did you mean "' .. table.concat(near, '", "') .. '"?' end
+  if #may == 0 then
+    said = said .. "; there are no models here yet"
+  elseif #may <= LISTED then
+    said = said .. (#near > 0 and " The" or "; the") .. " models here are: " .. table.concat(may, ", ")
+  else
+    said = said .. (#near > 0 and " " or "; ") .. "GET /v1/models lists all " .. #may
+  end
+  -- Names of models need no escapes; what was asked for may be anything, cut within a letter too.
+  local message = 'there is no model \\"' .. applet.c:json(asked, "utf8ps") .. '\\"' .. said:gsub('"', '\\"')
+  answer(applet, 404, '{"error": {"message": "' .. message
+    .. '", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}}')
+end
+
+local function one(applet)
+  local name = applet:get_var("txn.name") or ""
+  if not allowed(applet)(name) then return unknown(applet) end
+  answer(applet, 200, object(name))
+end
+
+core.register_service("models", "http", list)
+core.register_service("model", "http", one)
+core.register_service("unknown-model", "http", unknown)
