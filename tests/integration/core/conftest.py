@@ -156,8 +156,18 @@ class FakeGateway:
             time.sleep(0.02)
 
     def processes(self) -> list[int]:
-        """HAProxies of the deployment that run, masters and workers."""
+        """All of the deployment that runs: keepers, masters and workers."""
         return marked(f"{self.deployment}--rayllm/")
+
+    def haproxies(self) -> dict[str, int]:
+        """The HAProxy that runs: the pids of its `keeper`, `master` and newest `worker`."""
+        found: dict[str, int] = {}
+        for pid in sorted(self.processes()):
+            with contextlib.suppress(OSError):
+                haproxy = Path(f"/proc/{pid}/comm").read_text().strip() == "haproxy"
+                parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                found["keeper" if not haproxy else "worker" if parent == found.get("master") else "master"] = pid
+        return found
 
     def view(self, *routes: ModelRoute) -> GatewayView:
         """A view with these models."""

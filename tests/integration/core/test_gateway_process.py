@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import threading
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 
 from rayllm.errors import ClusterError
 from rayllm.serving.haproxy.config import files
-from rayllm.serving.haproxy.places import CONFIG_FILE
+from rayllm.serving.haproxy.places import CONFIG_FILE, KEEPER_SOCKET, MASTER_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.process import HAProxy, binary
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 
@@ -39,9 +37,9 @@ def test_only_this_user_can_read_the_key(gateway: Any) -> None:
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k")))
     gateway.haproxy.apply(gateway.view(ModelRoute("b", "k")))
     assert gateway.run_dir.stat().st_mode & 0o777 == 0o700
-    assert {path.name: path.stat().st_mode & 0o077 for path in gateway.run_dir.iterdir()} == dict.fromkeys(
-        [*files(gateway.view()), CONFIG_FILE, "haproxy.sock", "master.sock", "serve.sock", "next.sock"], 0
-    )
+    modes = {path.name: path.stat().st_mode & 0o077 for path in gateway.run_dir.iterdir()}
+    assert set(modes.values()) == {0}
+    assert {*files(gateway.view()), CONFIG_FILE, KEEPER_SOCKET, MASTER_SOCKET, RUNTIME_SOCKET} < set(modes)
 
 
 def test_a_new_configuration_cuts_no_stream(gateway: Any, upstream: Any) -> None:
@@ -72,39 +70,6 @@ def test_a_kept_connection_sees_the_new_configuration(gateway: Any, upstream: An
     assert json.load(connection.getresponse()) == {"by": "a1", "model": "a"}
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_requests_during_reloads_all_succeed(gateway: Any, upstream: Any, kept: bool) -> None:
-    """Every request is answered while the view changes, over new connections and over one that is kept."""
-    a, b = upstream("a1"), upstream("a2")
-    gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (a.route,))))
-    statuses: list[object] = []
-    done = threading.Event()
-
-    def client() -> None:
-        connection = gateway.connect()
-        while not done.is_set():
-            try:
-                connection.request("POST", CHAT, json.dumps({"model": "a"}))
-                answer = connection.getresponse()
-                answer.read()
-                statuses.append(answer.status)
-            except (OSError, HTTPException) as problem:
-                statuses.append(repr(problem))
-            if not kept:
-                connection.close()
-
-    thread = threading.Thread(target=client)
-    thread.start()
-    try:
-        for number in range(10):
-            gateway.haproxy.apply(gateway.view(ModelRoute("a", "k", (a.route, b.route)[: 2 - number % 2])))
-    finally:
-        done.set()
-        thread.join()
-    assert len(statuses) > 10
-    assert set(statuses) == {200}
-
-
 def test_the_same_view_is_no_change(gateway: Any) -> None:
     """Nor is another order of the same models and replicas."""
     one, two = Upstream("r1", "127.0.0.1", 20001), Upstream("r2", "127.0.0.1", 20002)
@@ -125,22 +90,6 @@ def test_a_refused_configuration_changes_nothing(gateway: Any) -> None:
     assert gateway.ask("GET", "/v1/models")[1]["data"][0]["id"] == "a"
     gateway.haproxy.apply(gateway.view(ModelRoute("c", "k")))
     assert gateway.ask("GET", "/v1/models")[1]["data"][0]["id"] == "c"
-
-
-@pytest.mark.parametrize("which", ["master", "worker"])
-def test_a_killed_haproxy_starts_again(gateway: Any, upstream: Any, which: str) -> None:
-    """Kill -9 of either leaves no process, and start and apply both bring it back at once."""
-    a = upstream("a1")
-    view = gateway.view(ModelRoute("a", "k", (a.route,)))
-    gateway.haproxy.start(view)
-    for again in (gateway.haproxy.start, gateway.haproxy.apply):
-        master, worker = (gateway.haproxy._process.pid, max(gateway.processes()))
-        assert worker != master
-        os.kill({"master": master, "worker": worker}[which], signal.SIGKILL)
-        gateway.until(lambda: not gateway.haproxy.alive())
-        again(view)
-        assert gateway.ask("POST", CHAT, {"model": "a"})[0] == 200
-        assert not {master, worker} & set(gateway.processes())
 
 
 def test_stop_lets_a_stream_finish(gateway: Any, upstream: Any) -> None:

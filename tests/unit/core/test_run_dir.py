@@ -9,6 +9,8 @@ import pytest
 
 from rayllm.serving.run_dir import RunDir
 
+ADDRESS = ("127.0.0.1", 8000)
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -19,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_for_this_user_alone(home: Path) -> None:
     """It holds internal keys."""
-    made = RunDir("demo")
+    made = RunDir("demo", *ADDRESS)
     assert made.path.parent == home / "run" / "demo"
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o700
     made.remove()
@@ -28,12 +30,12 @@ def test_it_is_for_this_user_alone(home: Path) -> None:
 
 def test_what_a_killed_gateway_left_goes_and_a_living_ones_stays() -> None:
     """During an update two gateways of a deployment live side by side."""
-    living = RunDir("demo")
+    living = RunDir("demo", *ADDRESS)
     abandoned = living.path.parent / "killed"
     abandoned.mkdir()
     (abandoned / "haproxy.cfg").write_text("keys")
     (abandoned / "lock").touch()
-    made = RunDir("demo")
+    made = RunDir("demo", *ADDRESS)
     assert not abandoned.exists()
     assert living.path.exists()
     made.remove()
@@ -42,7 +44,7 @@ def test_what_a_killed_gateway_left_goes_and_a_living_ones_stays() -> None:
 
 def test_another_deployments_folders_are_left_alone() -> None:
     """Even abandoned ones."""
-    other = RunDir("other")
-    RunDir("demo").remove()
+    other = RunDir("other", *ADDRESS)
+    RunDir("demo", *ADDRESS).remove()
     assert other.path.exists()
     other.remove()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from typing import Any
 
 import ray
 from ray import serve
 
-from rayllm.errors import RayllmError
+from rayllm.errors import ClusterError, RayllmError
 from rayllm.faults import in_words
 from rayllm.serving import where
 from rayllm.serving.admin import AdminApi
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 POLL_S = 5.0
 """How long one long poll of the directory lasts."""
 ALIVE_S = 0.5
+DEATHS, DEATHS_S = 5, 60.0
+"""More deaths of HAProxy within this time, and Serve is told that something is wrong."""
 
 
 class Gateway:
@@ -42,9 +45,10 @@ class Gateway:
         self._settings = GatewaySettings(models={})
         self._snapshot: Snapshot | None = None
         self._problem: RayllmError | None = None
+        self._deaths: list[float] = []
         self._network = where.network_id()
         with in_words():
-            self._run_dir = RunDir(self.spec.deployment)
+            self._run_dir = RunDir(self.spec.deployment, self.spec.host, self.spec.port)
         self._directory = directory()
         with in_words():
             self._keys = KeyStore(place_of(self.spec.deployment), known_to_haproxy(self._run_dir.path))
@@ -54,7 +58,8 @@ class Gateway:
         logs = where.ray_logs() / where.LOG_FOLDER
         logs.mkdir(parents=True, exist_ok=True)
         access = logs / f"{self.spec.deployment}--access.log"
-        self._haproxy = HAProxy(logs / f"{self.spec.deployment}--gateway.log", access)
+        log = logs / f"{self.spec.deployment}--gateway.log"
+        self._haproxy = HAProxy(log, access, self._run_dir.keeping, where.raylet_pid())
         self._applying = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,10 +67,12 @@ class Gateway:
         """Serve calls this with the models of the deployment, right after the start and whenever they change.
 
         HAProxy starts here: without the models it would answer that there are none, and no client asks a second time.
+        One that runs already goes on with the replicas it knows until the directory has told who there is.
         """
         self._settings = GatewaySettings.from_user_config(user_config)
-        with in_words():
-            await self._apply()
+        if not self._haproxy.adopted:
+            with in_words():
+                await self._apply()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
 
@@ -73,10 +80,13 @@ class Gateway:
         """Serve asks every few seconds.
 
         Raises:
-            RayllmError: HAProxy could not be started again or refused its configuration.
+            RayllmError: HAProxy could not be started again, refused its configuration, or dies again and again.
         """
         if self._problem:
             raise self._problem
+        self._deaths = [died for died in self._deaths if died > time.monotonic() - DEATHS_S]
+        if len(self._deaths) > DEATHS:
+            raise ClusterError(f"HAProxy ended {len(self._deaths)} times within {DEATHS_S:g} s", topic="gateway")
 
     async def __del__(self) -> None:
         """Stop listening; streams in flight are HAProxy's to finish within its grace."""
@@ -121,21 +131,26 @@ class Gateway:
     def _is_early(self, snapshot: Snapshot) -> bool:
         """True for a directory that was just restarted and has not yet heard from the replicas we know."""
         known = self._snapshot
+        if known is None and self._haproxy.adopted:
+            return snapshot["young"]
         if known is None or known["epoch"] == snapshot["epoch"] or not snapshot["young"]:
             return False
         return {r["replica"] for r in known["replicas"]} > {r["replica"] for r in snapshot["replicas"]}
 
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(ALIVE_S)
+            for death in await asyncio.to_thread(self._haproxy.wait, ALIVE_S):
+                logger.error("HAProxy ended and was started again: %s", death)
+                self._deaths.append(time.monotonic())
             if await asyncio.to_thread(self._haproxy.alive):
                 continue
-            logger.error("HAProxy ended; starting it again")
+            logger.error("HAProxy's keeper ended; starting both again")
             try:
                 async with self._applying:
                     await asyncio.to_thread(self._haproxy.start, self._view())
             except OSError:
                 logger.exception("HAProxy's configuration could not be written")
+                await asyncio.sleep(ALIVE_S)
             except RayllmError as problem:
                 logger.exception("HAProxy could not be started again")
                 self._problem = problem

@@ -33,3 +33,12 @@ def node_id() -> str:
 def gpu_ids() -> list[str]:
     """The GPUs Ray gave to this actor."""
     return [str(gpu) for gpu in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
+
+
+def raylet_pid() -> int:
+    """Ray's own process on this node, from which this one comes; 0 if it comes from another."""
+    parent = os.getppid()
+    try:
+        return parent if Path(f"/proc/{parent}/comm").read_text(encoding="ascii").strip() == "raylet" else 0
+    except OSError:
+        return 0

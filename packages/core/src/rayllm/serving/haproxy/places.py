@@ -8,6 +8,12 @@ from __future__ import annotations
 CONFIG_FILE = "haproxy.cfg"
 RUNTIME_SOCKET = "haproxy.sock"
 MASTER_SOCKET = "master.sock"
+LARGE_CONFIG_FILE = "large.cfg"
+"""Of the HAProxy for large bodies."""
+LARGE_MASTER_SOCKET = "large-master.sock"
+MASTERS = {CONFIG_FILE: MASTER_SOCKET, LARGE_CONFIG_FILE: LARGE_MASTER_SOCKET}
+"""Each HAProxy's configuration, and where its master listens. The first one is the front door."""
+KEEPER_SOCKET = "keeper.sock"
 ADMIN_SOCKET = "admin.sock"
 SERVE_SOCKET = "serve.sock"
 NEXT_SOCKET = "next.sock"

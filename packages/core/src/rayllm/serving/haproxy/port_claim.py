@@ -22,14 +22,15 @@ _LISTEN = "0A"
 
 
 class PortClaim:
-    """A port that this deployment has until `release`, or until this process ends.
+    """A port that this deployment has until `release`, or until this process ends, and all that inherited the claim.
 
     The claim is a shared flock on `run/ports/PORT` of RayLLM's home, with the deployment's name in the file: a second
     gateway of the same deployment may share it for as long as an update takes, nobody else may.
     """
 
     def __init__(self, lock: IO[str]) -> None:
-        self._lock = lock
+        self.lock = lock
+        """A process that inherits it holds the claim, too."""
 
     @classmethod
     def take(cls, deployment: str, host: str, port: int) -> PortClaim:
@@ -59,7 +60,7 @@ class PortClaim:
 
     def release(self) -> None:
         """Let others have the port."""
-        self._lock.close()
+        self.lock.close()
 
 
 def holder(port: int) -> str | None:

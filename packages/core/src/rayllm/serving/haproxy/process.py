@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy import counters, sockets
+from rayllm.serving.haproxy import counters, runtime, sockets
 from rayllm.serving.haproxy.config import files, render
-from rayllm.serving.haproxy.places import CONFIG_FILE, MASTER_SOCKET
+from rayllm.serving.haproxy.keeping import Inherited, Keeping
+from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
-from rayllm.serving.processes.supervised import Supervised
-from rayllm.serving.spec import GATEWAY_APP, app_name
 
 _START_S = 20.0
+_BACK_S = 5.0
 _CHECK_S = 30.0
 _LAST_LINES = 20
 _LOG_LIMIT = 16 << 20
@@ -33,16 +33,24 @@ class HAProxy:
     Args:
         log: file that HAProxy's messages and the requests that went wrong are appended to: its standard error.
         access: file with a line for each request: its standard output.
+        keeping: what keeps it already, taken over from a gateway that died.
+        node: process with which it ends, though its owner may not: Ray's own on this node; 0 for none.
     """
 
-    def __init__(self, log: Path, access: Path) -> None:
+    def __init__(self, log: Path, access: Path, keeping: Keeping | None = None, node: int = 0) -> None:
         self._log = log
         self._access = access
+        self._node = node
         self._lock = threading.RLock()
-        self._process: Supervised | None = None
+        self._keeping = keeping
         self._claim: PortClaim | None = None
         self._running: dict[str, str] = {}
-        self._run_dir = Path()
+        self._leaving = set[str]()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it runs with what another gateway told it."""
+        return self._keeping is not None and not self._running
 
     def start(self, view: GatewayView) -> None:
         """Start it, or start it again after it ended; returns when it takes connections.
@@ -54,15 +62,17 @@ class HAProxy:
             self._end(0)
             self._claim = self._claim or PortClaim.take(view.deployment, view.host, view.port)
             try:
-                self._launch(view)
+                self._launch(view, self._claim)
             except BaseException:
                 self.stop(0)
                 raise
 
     def apply(self, view: GatewayView) -> None:
-        """Make it serve this view: nothing happens if it does, requests in flight finish on the old worker if not.
+        """Make it serve this view: nothing happens if it does, and no request in flight is cut if not.
 
-        A HAProxy that ended is started again. After an error the one that runs goes on with what it had.
+        Replicas and entries of maps change in the process that runs, everything else with a reload: requests in flight
+        finish on the old worker. Where nobody keeps a HAProxy it is started. After an error the one that runs goes on
+        with what it had.
 
         Raises:
             ClusterError: HAProxy refused the configuration or ended; its own words are the cause.
@@ -71,28 +81,35 @@ class HAProxy:
             if not self.alive():
                 self.start(view)
                 return
-            before, wanted = self._running, _contents(view)
-            if wanted == before:
-                return
-            _write(view.run_dir, wanted)
-            try:
-                _check(view)
-                with counters.handed_over(view.run_dir):
-                    sockets.reload(view.run_dir, view.port)
-            except ClusterError:
-                _write(view.run_dir, before)
-                raise
-            except OSError as error:
-                if self.alive():
-                    raise ClusterError("HAProxy's master process does not answer", cause=str(error)) from error
-                self.start(view)
+            wanted = _contents(view)
+            before = self._running or _read(view.run_dir, wanted)
+            if wanted != before:
+                _write(view.run_dir, before, wanted)
+                if not self._change(view.run_dir, before, wanted):
+                    self._reload(view, before, wanted)
             self._running = wanted
 
     def alive(self) -> bool:
-        """Whether it runs. Called now and then, it also keeps the log from growing without end."""
+        """Whether it is kept running. Called now and then, it also clears up: the log, replicas that are gone."""
         _rotate(self._log)
-        process = self._process
-        return process is not None and process.poll() is None
+        keeping = self._keeping
+        if keeping is None or not keeping.alive():
+            return False
+        if self._leaving and self._lock.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                self._leaving = runtime.forget(keeping.run_dir, self._leaving)
+            self._lock.release()
+        return True
+
+    def wait(self, timeout_s: float) -> list[str]:
+        """Wait until something dies, at most `timeout_s` seconds; returns which HAProxies did: `CONFIG STATUS`.
+
+        They are started again without our doing; only where nobody keeps them any more (see `alive`) they are not.
+        """
+        if keeping := self._keeping:
+            keeping.wait(timeout_s)
+            return keeping.deaths()
+        return []
 
     def stop(self, drain_s: float = 10.0) -> None:
         """Take no more connections, let requests in flight finish for at most `drain_s` seconds, and end."""
@@ -102,53 +119,65 @@ class HAProxy:
                 self._claim.release()
                 self._claim = None
 
-    def _launch(self, view: GatewayView) -> None:
+    def _launch(self, view: GatewayView, claim: PortClaim) -> None:
         view.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         view.run_dir.chmod(0o700)
         wanted = _contents(view)
-        _write(view.run_dir, wanted)
+        _write(view.run_dir, {}, wanted)
         _check(view)
-        self._log.touch()
         self._access.touch(0o600)
-        before = self._log.stat().st_size
-        self._process = Supervised.start(
-            # The shell becomes HAProxy, with the access log as its standard output.
-            [
-                "/bin/sh",
-                "-c",
-                'exec "$@" >>"$0"',
-                str(self._access.absolute()),
+        configs = [config for config in MASTERS if config in wanted]
+        with self._access.open("ab") as out, self._log.open("ab") as err:
+            before = err.tell()
+            self._keeping = Keeping.start(
+                view.run_dir,
                 binary(),
-                "-W",
-                "-S",
-                f"unix@{MASTER_SOCKET},mode,600",
-                "-f",
-                CONFIG_FILE,
-            ],
-            env={"PATH": os.defpath},
-            log=self._log,
-            marker=app_name(view.deployment, GATEWAY_APP),
-            cwd=view.run_dir,
-        )
+                configs,
+                view.host,
+                view.port,
+                deployment=view.deployment,
+                node=self._node,
+                inherited=Inherited(out, err, claim.lock),
+            )
         end = time.monotonic() + _START_S
         while not sockets.serves(view.run_dir):
-            if (status := self._process.poll()) is not None or time.monotonic() > end:
-                what = "does not answer" if status is None else f"ended with status {status}"
+            deaths = self._keeping.deaths()
+            if deaths or not self._keeping.alive() or time.monotonic() > end:
+                what = f"ended with status {deaths[0].split()[1]}" if deaths else "does not answer"
                 raise ClusterError(f"the gateway's HAProxy {what}", cause=_tail(self._log, before), topic="gateway")
             time.sleep(0.02)
-        self._running, self._run_dir = wanted, view.run_dir
+        self._running = wanted
+
+    def _change(self, run_dir: Path, before: dict[str, str], wanted: dict[str, str]) -> bool:
+        """Tell the process that runs; False if it has to be reloaded."""
+        change = runtime.change(before, wanted)
+        with contextlib.suppress(OSError):
+            if change and runtime.tell(run_dir, change.commands):
+                self._leaving |= change.leaving
+                return True
+        return False
+
+    def _reload(self, view: GatewayView, before: dict[str, str], wanted: dict[str, str]) -> None:
+        try:
+            with counters.handed_over(view.run_dir):
+                sockets.reload(view.run_dir, view.port)
+        except ClusterError:
+            _write(view.run_dir, wanted, before)
+            raise
+        except OSError as error:
+            # It has just died, and its keeper starts it with what was written; or it hangs.
+            if not _until(lambda: sockets.serves(view.run_dir), _BACK_S):
+                raise ClusterError("HAProxy's master process does not answer", cause=str(error)) from error
+        self._leaving.clear()
 
     def _end(self, drain_s: float) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is None:
             return
-        if drain_s and process.poll() is None:
-            end = time.monotonic() + drain_s
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGUSR1)
-            while time.monotonic() < end and process.poll() is None and sockets.busy(self._run_dir):
-                time.sleep(0.05)
-        process.stop()
+        if drain_s and keeping.alive():
+            keeping.drain()
+            _until(lambda: not (keeping.alive() and sockets.busy(keeping.run_dir)), drain_s)
+        keeping.stop()
 
 
 def binary() -> str:
@@ -174,13 +203,33 @@ def _contents(view: GatewayView) -> dict[str, str]:
     return {**files(view), CONFIG_FILE: render(view)}
 
 
-def _write(run_dir: Path, contents: dict[str, str]) -> None:
-    """Write files that only this user can read, each whole or not at all; the configuration comes last."""
-    for name, text in contents.items():
-        draft = run_dir / f"{name}.new"
-        draft.touch(0o600)
-        draft.write_bytes(text.encode())
-        draft.replace(run_dir / name)
+def _write(run_dir: Path, before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Write what differs, each file whole or not at all and for this user alone; the configuration comes last."""
+    for name, text in wanted.items():
+        if before.get(name) != text:
+            draft = run_dir / f"{name}.new"
+            draft.touch(0o600)
+            draft.write_bytes(text.encode())
+            draft.replace(run_dir / name)
+
+
+def _read(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
+    """What another gateway wrote; a file that is not there is left out."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            found[name] = (run_dir / name).read_bytes().decode()
+    return found
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came true in this time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _check(view: GatewayView) -> None:
@@ -195,10 +244,11 @@ def _check(view: GatewayView) -> None:
         check=False,
     )
     if done.returncode:
-        said = done.stderr + done.stdout
-        for route in view.routes:
-            said = said.replace(route.key, "…")  # HAProxy may quote the line that it does not like
-        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
+        raise _refused(done.stderr + done.stdout)
+
+
+def _refused(said: str) -> ClusterError:
+    return ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
 
 
 def _rotate(log: Path) -> None:

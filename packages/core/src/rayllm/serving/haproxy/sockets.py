@@ -25,20 +25,33 @@ def ask(run_dir: Path, name: str, command: str, timeout_s: float = _ANSWER_S) ->
     Raises:
         OSError: nobody listens there, or the answer takes too long.
     """
+    with connected(run_dir, name, timeout_s) as line:
+        line.sendall(command.encode() + b"\n")
+        line.shutdown(socket.SHUT_WR)  # the master answers until it is left
+        parts = []
+        while part := line.recv(65536):
+            parts.append(part)
+    return b"".join(parts).decode(errors="replace")
+
+
+def connected(run_dir: Path, name: str, timeout_s: float) -> socket.socket:
+    """A connection to one of the sockets in a gateway's folder.
+
+    Raises:
+        OSError: nobody listens there.
+    """
     # Through a descriptor of the folder: the path of a socket has at most 107 bytes, the folder's may have more.
     folder = os.open(run_dir, os.O_PATH | os.O_DIRECTORY)
+    line = socket.socket(socket.AF_UNIX)
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(timeout_s)
-            line.connect(f"/proc/self/fd/{folder}/{name}")
-            line.sendall(command.encode() + b"\n")
-            line.shutdown(socket.SHUT_WR)  # the master answers until it is left
-            parts = []
-            while part := line.recv(65536):
-                parts.append(part)
+        line.settimeout(timeout_s)
+        line.connect(f"/proc/self/fd/{folder}/{name}")
+    except OSError:
+        line.close()
+        raise
     finally:
         os.close(folder)
-    return b"".join(parts).decode(errors="replace")
+    return line
 
 
 def serves(run_dir: Path) -> bool:
@@ -75,7 +88,8 @@ def reload(run_dir: Path, port: int) -> None:
     before = _workers(run_dir)
     answer = _ask_master(run_dir, "reload")
     if not answer.startswith("Success=1"):
-        raise ClusterError("HAProxy did not take the gateway's new configuration", cause=answer.strip())
+        _, _, said = answer.partition("--\n")
+        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
     # The old worker hears of it a moment later, and until then takes connections under the old configuration.
     end = time.monotonic() + _HAND_OVER_S
     while any(listens(pid, port) for pid in before):

@@ -38,7 +38,7 @@ def main() -> None:
     grace_s, argv = float(sys.argv[1]), sys.argv[2:]
     wakeup = prepare()
     try:
-        program = start(argv)
+        program = start(argv, environment(), 2)
     except OSError as error:
         tell(f"error {error.errno} {error.strerror}")
         return
@@ -64,11 +64,15 @@ def prepare() -> int:
     return reading
 
 
-def start(argv: list[str]) -> subprocess.Popen[bytes]:
-    """Start the program with exactly the environment this process was started with."""
+def environment() -> dict[bytes, bytes]:
+    """Exactly the environment that this process was started with."""
     # os.environ may have gained LC_CTYPE from the interpreter; the kernel's copy has not.
     pairs = (pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if pair)
-    env = {key: value for key, _, value in pairs}
+    return {key: value for key, _, value in pairs}
+
+
+def start(argv: list[str], env: dict[bytes, bytes], stdout: int) -> subprocess.Popen[bytes]:
+    """Start a program that dies with this process."""
     parent = os.getpid()
 
     def in_child() -> None:
@@ -84,7 +88,7 @@ def start(argv: list[str]) -> subprocess.Popen[bytes]:
         argv,
         env=env,
         stdin=subprocess.DEVNULL,
-        stdout=2,
+        stdout=stdout,
         start_new_session=True,
         preexec_fn=in_child,  # noqa: PLW1509 - safe with one thread
     )
