@@ -96,14 +96,16 @@ def demo(session: nox.Session) -> None:
 @nox.session(tags=["tests"])
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
-    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "matplotlib", "openai", "pytest")
+    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "anthropic", "matplotlib", "openai", "pytest")
     pytest(session, "tests/integration")
 
 
 @nox.session(tags=["tests"])
 def e2e(session: nox.Session) -> None:
     """A real engine behind it all, asked by the OpenAI client."""
-    install(session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", "openai", "pytest")
+    install(
+        session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", "anthropic", "openai", "pytest"
+    )
     session.env["RAYLLM_TEST_HOME"] = kept_home(session)
     pytest(session, "tests/e2e")
 
@@ -111,7 +113,7 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and changelog fragments."""
-    install(session, *PACKAGES, "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml")
+    install(session, *PACKAGES, "anthropic", "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run(
