@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Iterator
 
 from rayllm.serving.haproxy.answers import OpenAiError, retry_later
+from rayllm.serving.haproxy.endpoints import allowed
+from rayllm.serving.haproxy.guard import retried
 from rayllm.serving.haproxy.places import ADMIN_SOCKET, NEXT_SOCKET, SERVE_SOCKET
 from rayllm.serving.haproxy.text import address, section
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute
@@ -15,6 +17,8 @@ DOORS_FILE = "doors.map"
 """`MODEL KEY`: each model's internal key. A file of its own, so that the configuration holds no secret."""
 _MODEL_HEADER = "x-rayllm-model"
 """Names the model on the hop to Serve's proxy."""
+_SESSION_HEADER = "x-session-id"
+_MOST_LOAD = 200
 _SERVE = "serve"
 _CHECKS_PER_S = 150
 _LEAST_PAUSE_S = 2
@@ -66,12 +70,44 @@ def _servers(route: ModelRoute) -> Iterator[str]:
         yield f"server {upstream.server} {address(upstream.host, upstream.port)} id {number}"
 
 
-def _model(route: ModelRoute, pause_s: int) -> str:
-    full = OpenAiError(429, f"too many requests wait for the model {route.model}", "overloaded", retry_after_s=5)
+def _balance(route: ModelRoute) -> Iterator[str]:
+    """Which replica is next.
 
-    def lines() -> Iterator[str]:
+    Consistent hashing with a bounded load: who has `_MOST_LOAD` percent of the average is passed over, so that a
+    beginning that all conversations share does not pile up at one replica, and a replica that comes or goes moves only
+    its share. What has nothing to hash goes anywhere, within the same bound.
+    """
+    if route.balance == "least_outstanding":
         yield "balance leastconn"
-        yield f"http-request return {full.answer()} if {{ queue gt {route.max_queue} }}"
+        return
+    if route.balance == "session":
+        session = f"req.fhdr({_SESSION_HEADER})"
+        yield f"http-request set-var(txn.affinity) {session} if {{ {session} -m found }}"
+    # What is named by its path has a body of any kind, which is not waited for.
+    yield (
+        "http-request set-var(txn.affinity) req.body,lua.rayllm_affinity "
+        "unless { var(txn.affinity) -m found } || { var(txn.by_path) -m bool }"
+    )
+    yield "http-request set-var(txn.affinity) uuid() unless { var(txn.affinity) -m len gt 0 }"
+    yield "balance hash var(txn.affinity)"
+    yield "hash-type consistent crc32 avalanche"
+    yield f"hash-balance-factor {_MOST_LOAD}"
+
+
+def _bounded(route: ModelRoute) -> Iterator[str]:
+    """Rules that turn a request away where too many wait already."""
+    full = OpenAiError(429, f"too many requests wait for the model {route.model}", "overloaded", retry_after_s=5)
+    yield f"http-request return {full.answer()} if {{ queue ge {max(route.max_queue, 1)} }}"
+    if not route.max_queue:
+        yield f"http-request return {full.answer()} if {{ be_conn_free eq 0 }}"
+
+
+def _model(route: ModelRoute, pause_s: int) -> str:
+    def lines() -> Iterator[str]:
+        yield from _balance(route)
+        yield from allowed(route)
+        yield from _bounded(route)
+        yield from keyed(route)
         yield f"http-request set-header {_MODEL_HEADER} {route.model}"
         # Only a connection that could not be made is tried elsewhere: a request that was sent may be at work already.
         yield "option redispatch 1"
@@ -83,7 +119,7 @@ def _model(route: ModelRoute, pause_s: int) -> str:
         )
         yield from _servers(route)
         if not route.fallback:
-            yield f"server serve-proxy unix@{SERVE_SOCKET} no-check backup maxconn 0"
+            yield f"server serve-proxy unix@{SERVE_SOCKET} no-check backup"
 
     return section(f"backend {backend_of(route.model)}", lines())
 
