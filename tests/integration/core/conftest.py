@@ -159,14 +159,17 @@ class FakeGateway:
         """All of the deployment that runs: keepers, masters and workers."""
         return marked(f"{self.deployment}--rayllm/")
 
-    def haproxies(self) -> dict[str, int]:
-        """The HAProxy that runs: the pids of its `keeper`, `master` and newest `worker`."""
+    def haproxies(self, config: str = "haproxy.cfg") -> dict[str, int]:
+        """The HAProxy with this configuration: the pids of its `keeper`, `master` and newest `worker`."""
         found: dict[str, int] = {}
         for pid in sorted(self.processes()):
             with contextlib.suppress(OSError):
-                haproxy = Path(f"/proc/{pid}/comm").read_text().strip() == "haproxy"
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
                 parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-                found["keeper" if not haproxy else "worker" if parent == found.get("master") else "master"] = pid
+                if b"-m" in command:
+                    found["keeper"] = pid
+                elif config.encode() in command:
+                    found["worker" if parent == found.get("master") else "master"] = pid
         return found
 
     def view(self, *routes: ModelRoute) -> GatewayView:

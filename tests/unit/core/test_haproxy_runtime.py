@@ -72,7 +72,6 @@ def test_everything_else_is_a_reload(after: GatewayView) -> None:
 
 
 def test_an_alias_is_an_entry() -> None:
-    """Where only maps hold its name."""
-    found = from_to(VIEW, replace(VIEW, aliases=(Alias("c", (("a", 1),)),)))
-    assert found
-    assert found.commands == ("add map names.map c a",)
+    """Where there are others: only maps hold its name."""
+    aliased = [replace(VIEW, aliases=tuple(Alias(name, (("a", 1),)) for name in names)) for names in ("c", "cd")]
+    assert from_to(*aliased) == Change(("add map names.map d a",))

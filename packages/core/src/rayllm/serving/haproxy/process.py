@@ -124,9 +124,10 @@ class HAProxy:
         view.run_dir.chmod(0o700)
         wanted = _contents(view)
         _write(view.run_dir, {}, wanted)
-        _check(view)
         self._access.touch(0o600)
         configs = [config for config in MASTERS if config in wanted]
+        for config in configs:
+            _check(view.run_dir, config)
         with self._access.open("ab") as out, self._log.open("ab") as err:
             before = err.tell()
             self._keeping = Keeping.start(
@@ -158,7 +159,11 @@ class HAProxy:
         return False
 
     def _reload(self, view: GatewayView, before: dict[str, str], wanted: dict[str, str]) -> None:
+        others = {config: master for config, master in MASTERS.items() if config != CONFIG_FILE}
         try:
+            for config, master in others.items():
+                if wanted.get(config) != before.get(config):
+                    sockets.reload_master(view.run_dir, master)
             with counters.handed_over(view.run_dir):
                 sockets.reload(view.run_dir, view.port)
         except ClusterError:
@@ -232,10 +237,10 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _check(view: GatewayView) -> None:
+def _check(run_dir: Path, config: str) -> None:
     done = subprocess.run(
-        [binary(), "-c", "-f", CONFIG_FILE],
-        cwd=view.run_dir,
+        [binary(), "-c", "-f", config],
+        cwd=run_dir,
         env={"PATH": os.defpath},
         capture_output=True,
         text=True,
@@ -244,11 +249,8 @@ def _check(view: GatewayView) -> None:
         check=False,
     )
     if done.returncode:
-        raise _refused(done.stderr + done.stdout)
-
-
-def _refused(said: str) -> ClusterError:
-    return ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
+        cause = (done.stderr + done.stdout).strip()
+        raise ClusterError("HAProxy refuses the gateway's configuration", cause=cause, topic="gateway")
 
 
 def _rotate(log: Path) -> None:

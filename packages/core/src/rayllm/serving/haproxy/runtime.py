@@ -55,7 +55,7 @@ def change(before: Mapping[str, str], after: Mapping[str, str]) -> Change | None
     leaving: frozenset[str] = frozenset()
     commands: list[str] = []
     if CONFIG_FILE in differ:
-        old, new = _layout(before[CONFIG_FILE]), _layout(after[CONFIG_FILE])
+        old, new = (_layout(text) for text in _differing(before[CONFIG_FILE], after[CONFIG_FILE]))
         stay = old.servers.keys() & new.servers.keys()
         if old.rest != new.rest or any(old.servers[name] != new.servers[name] for name in stay):
             return None
@@ -89,6 +89,13 @@ def forget(run_dir: Path, leaving: Iterable[str]) -> set[str]:
     """
     answers = {name: ask(run_dir, RUNTIME_SOCKET, f"del server {name}", _TIMEOUT_S) for name in leaving}
     return {name for name, answer in answers.items() if "still has connections" in answer}
+
+
+def _differing(before: str, after: str) -> tuple[str, str]:
+    """Two configurations without the sections that they share: of a thousand models one has changed."""
+    old, new = before.split("\n\n"), after.split("\n\n")
+    shared = set(old) & set(new)
+    return "\n".join(part for part in old if part not in shared), "\n".join(part for part in new if part not in shared)
 
 
 def _layout(config: str) -> _Layout:

@@ -75,7 +75,7 @@ def busy(run_dir: Path) -> bool:
 
 
 def reload(run_dir: Path, port: int) -> None:
-    """Make the master read its configuration again; returns when only the new worker takes connections.
+    """Make the front door read its configuration again; returns when only the new worker takes connections.
 
     Args:
         run_dir: where it runs.
@@ -86,10 +86,7 @@ def reload(run_dir: Path, port: int) -> None:
         OSError: the master does not answer.
     """
     before = _workers(run_dir)
-    answer = _ask_master(run_dir, "reload")
-    if not answer.startswith("Success=1"):
-        _, _, said = answer.partition("--\n")
-        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
+    reload_master(run_dir, MASTER_SOCKET)
     # The old worker hears of it a moment later, and until then takes connections under the old configuration.
     end = time.monotonic() + _HAND_OVER_S
     while any(listens(pid, port) for pid in before):
@@ -98,12 +95,25 @@ def reload(run_dir: Path, port: int) -> None:
         time.sleep(0.005)
 
 
-def _ask_master(run_dir: Path, command: str) -> str:
+def reload_master(run_dir: Path, master: str) -> None:
+    """Make one HAProxy read its configuration again.
+
+    Raises:
+        ClusterError: it refused, and goes on as it was; its own words are the cause.
+        OSError: it does not answer.
+    """
+    answer = _ask_master(run_dir, "reload", master)
+    if not answer.startswith("Success=1"):
+        _, _, said = answer.partition("--\n")
+        raise ClusterError("HAProxy refuses the gateway's configuration", cause=said.strip(), topic="gateway")
+
+
+def _ask_master(run_dir: Path, command: str, master: str = MASTER_SOCKET) -> str:
     # The master executes itself anew after it has read its configuration, and is deaf for that moment.
     end = time.monotonic() + _DEAF_S
     while True:
         try:
-            return ask(run_dir, MASTER_SOCKET, command)
+            return ask(run_dir, master, command)
         except (ConnectionError, FileNotFoundError):
             if time.monotonic() > end:
                 raise
