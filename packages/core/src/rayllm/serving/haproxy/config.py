@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, frontend, models, naming, scripts
+from rayllm.serving.haproxy import access, frontend, large, models, naming, scripts
 from rayllm.serving.haproxy.answers import default_errors
-from rayllm.serving.haproxy.limits import BODY_IN_PLACE
-from rayllm.serving.haproxy.places import RUNTIME_SOCKET
+from rayllm.serving.haproxy.limits import BODY_IN_PLACE, HEADERS
+from rayllm.serving.haproxy.places import LARGE_CONFIG_FILE, RUNTIME_SOCKET
 from rayllm.serving.haproxy.text import section
 from rayllm.serving.haproxy.view import GatewayView
 
-_BUFFER = BODY_IN_PLACE + 32 * 1024  # the headers share the buffer with the body
+_BUFFER = BODY_IN_PLACE + HEADERS  # the headers share the buffer with the body
 _THREADS = 2
+QUEUE_S = 60
+"""Seconds that a request may wait for room at a replica; then it gets 503 and the time to come again."""
 _MOST_FILES = 40_000
 """Open files; HAProxy derives about half as many connections from it, fewer where the system's limit is lower."""
 
 
 def files(view: GatewayView) -> dict[str, str]:
     """The files that the configuration names, by their names in `run_dir`."""
-    return {**scripts.files(), **maps(view)}
+    return {**scripts.files(), **maps(view), LARGE_CONFIG_FILE: large.render(view)}
 
 
 def maps(view: GatewayView) -> dict[str, str]:
@@ -53,6 +55,7 @@ def _defaults() -> str:
         yield "timeout http-request 10s"
         yield "timeout http-keep-alive 75s"
         yield "timeout connect 2s"
+        yield f"timeout queue {QUEUE_S}s"
         yield "timeout server 1h"
         yield "timeout tunnel 1h"
         yield "option http-no-delay"  # a token is on its way as soon as it is here

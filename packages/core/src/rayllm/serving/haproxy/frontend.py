@@ -5,7 +5,8 @@
 3. `/health` and RayLLM's admin API (which has a guard of its own) need no API key.
 4. Who asks (`access.identify`), and within their limits (`access.limit`)?
 5. The gateway's own answers: the list of models.
-6. The name of a model: from the path, else from the body (`reading`).
+6. The name of a model: from the path, else from the body (`reading`); a large body is read elsewhere (`large`) and comes
+   back to a second front door, which goes on from here.
 7. That name, or its alias, becomes a model (`naming`), if the key may use it.
 8. The model's backend (`models`) chooses a replica.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, log, naming, reading
+from rayllm.serving.haproxy import access, large, log, naming, reading, scripts
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.models import backend_of
 from rayllm.serving.haproxy.places import NEXT_SOCKET
@@ -26,7 +27,7 @@ _OWN_HEADERS = "x-rayllm-"
 
 def sections(view: GatewayView) -> list[str]:
     """All front doors."""
-    return [section("frontend gateway", _gateway(view))]
+    return [section("frontend gateway", _gateway(view)), section("frontend sized", _sized(view)), large.backend()]
 
 
 def _gateway(view: GatewayView) -> Iterator[str]:
@@ -34,6 +35,7 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield f"bind unix@{NEXT_SOCKET} mode 600 name next"
     yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
     yield from log.logged()
+    yield from scripts.filters(view)
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
     yield "acl admin path_beg /rayllm/"
@@ -47,10 +49,23 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from _listing()
     yield from reading.by_path()
     yield from _no_endpoint()
-    yield from reading.by_body()
+    yield from reading.by_body(view)
     yield from naming.resolve(view)
     yield "use_backend next-worker if { stopping }"
     yield "use_backend rayllm-admin if admin"
+    yield from large.handed_over()
+    yield f"use_backend {backend_of('%[var(txn.model)]')}"
+
+
+def _sized(view: GatewayView) -> Iterator[str]:
+    yield from large.take_over()
+    yield from log.logged()
+    yield from scripts.filters(view)
+    yield f"http-request del-header {_OWN_HEADERS} -m beg"
+    yield from log.identified()
+    yield from access.permit()
+    yield from reading.named()
+    yield from naming.resolve(view)
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
 
 

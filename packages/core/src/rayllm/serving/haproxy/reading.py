@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rayllm.serving.haproxy import large
 from rayllm.serving.haproxy.answers import OpenAiError
-from rayllm.serving.haproxy.limits import BODY_IN_PLACE
+from rayllm.serving.haproxy.limits import BODY_IN_PLACE, BODY_IN_PLACE_S
+from rayllm.serving.haproxy.view import GatewayView
 
 MODELS_PATH = "/models/"
 """`/models/NAME/v1/…`: any method and body, the model named by the path."""
@@ -21,23 +23,32 @@ def by_path() -> Iterator[str]:
     yield "http-request set-path / if by-path !{ path -m len gt 0 }"
 
 
-def by_body() -> Iterator[str]:
-    """Rules that take the name from the body of a POST."""
-    too_large = OpenAiError(
-        413,
-        f"the request body is larger than {BODY_IN_PLACE // 1024} KiB, the most that is read here",
-        "body_too_large",
+def by_body(view: GatewayView) -> Iterator[str]:
+    """Rules that take the name from the body of a POST, and hand a body that is too large for here to where it is not.
+
+    `txn.body` is what `lua/body.lua` tells of it: `AT:LEN:STREAM:USAGE_AT:NAME`.
+    """
+    encoded = OpenAiError(415, "the request body is compressed: send it as it is", "unsupported_encoding")
+    too_large = large.too_large(view).answer()
+    plain = "{ req.hdr(content-encoding) -i identity }"
+    yield f"http-request return {encoded.answer()} if !by-path {{ req.hdr(content-encoding) -m found }} !{plain}"
+    yield f"http-request return {too_large} if {{ req.hdr_val(content-length) gt {view.max_body} }}"
+    # Twice: what says its length is handed on before it is sent, what does not (chunks) once it has filled the buffer.
+    yield (
+        f"http-request set-var(txn.large) bool(true) if !by-path {{ req.hdr_val(content-length) gt {BODY_IN_PLACE} }}"
     )
-    unreadable = OpenAiError(
-        400,
-        'the request body has to be JSON with the name of a model in "model"; '
-        "none can be read there (a name with backslash escapes can not)",
-        "model_unreadable",
-        param="model",
-    )
-    # Twice: what says its length is refused before it is sent, what does not (chunks) once it is here.
-    yield f"http-request return {too_large.answer()} if !by-path {{ req.hdr_val(content-length) gt {BODY_IN_PLACE} }}"
-    yield "http-request wait-for-body time 30s if !by-path"
-    yield f"http-request return {too_large.answer()} if !by-path {{ req.body_len gt {BODY_IN_PLACE} }}"
-    yield "http-request set-var(txn.name) req.body,json_query('$.model') if !by-path"
-    yield f"http-request return {unreadable.answer()} if !by-path !{{ var(txn.name) -m len gt 0 }}"
+    yield "acl large var(txn.large) -m bool"
+    yield f"http-request wait-for-body time {BODY_IN_PLACE_S}s if !by-path !large"
+    yield f"http-request set-var(txn.large) bool(true) if !by-path !large {{ req.body_len gt {BODY_IN_PLACE} }}"
+    yield from large.hand_over()
+    yield "acl form req.hdr(content-type) -i -m beg multipart/form-data"
+    yield "http-request set-var(txn.body) req.body,lua.rayllm_json if !by-path !form"
+    yield "http-request set-var(txn.body) lua.rayllm_form if !by-path form"
+    yield from named()
+
+
+def named() -> Iterator[str]:
+    """Rules that take the name from what was found in the body, and refuse one without a name."""
+    unreadable = OpenAiError(400, "%[var(txn.body),field(2,:,0),json(utf8ps)]", "model_unreadable", param="model")
+    yield "http-request set-var(txn.name) var(txn.body),field(5,:,0) if { var(txn.body) -m found }"
+    yield f"http-request return {unreadable.answer()} unless {{ var(txn.name) -m len gt 0 }}"
