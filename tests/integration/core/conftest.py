@@ -43,6 +43,7 @@ class FakeUpstream(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 1024
 
     def __init__(self, name: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -141,6 +142,11 @@ class FakeGateway:
     run_dir: Path
     log: Path
     connections: list[HTTPConnection] = field(default_factory=list)
+
+    @property
+    def access(self) -> Path:
+        """The access log."""
+        return self.log.with_name("access.log")
 
     @property
     def deployment(self) -> str:
