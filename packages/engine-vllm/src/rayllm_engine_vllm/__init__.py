@@ -16,6 +16,15 @@ CAPABILITIES = frozenset(
     {"chat", "completions", "embeddings", "gguf", "lora", "rerank", "streaming", "structured-output", "tools", "vision"}
 )
 
+ENDPOINTS = frozenset(
+    {
+        *("/cohere/v2/chat", "/cohere/v2/chat/render", "/v2/embed"),
+        *("/generative_scoring", "/inference/v1/generate", "/v1/systemone"),
+        *("/v1/chat/completions/batch", "/v1/chat/completions/render", "/v1/chat/completions/derender"),
+        *("/v1/completions/render", "/v1/completions/derender", "/v1/messages/render"),
+    }
+)
+
 
 @hookimpl
 def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
@@ -27,6 +36,7 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
         environment=environments(),
         commands=commands,
         capabilities=CAPABILITIES,
+        endpoints=ENDPOINTS,
         gauges=Gauges(
             running="vllm:num_requests_running",
             waiting="vllm:num_requests_waiting",

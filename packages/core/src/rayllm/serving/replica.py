@@ -20,10 +20,11 @@ from rayllm.serving import where
 from rayllm.serving.directory.membership import Membership
 from rayllm.serving.directory.state import ReplicaReport
 from rayllm.serving.engine.forward import forward
+from rayllm.serving.engine.guarding import Guarding
 from rayllm.serving.engine.health import hang_s
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
-from rayllm.serving.keys import internal_key
+from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import ensure_environment
@@ -44,9 +45,11 @@ class EngineReplica:
         self.spec = ModelSpec.from_args(args)
         self._running: RunningEngine
         self._port: HeldPort | None = None
+        self._guarding: Guarding | None = None
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._marker = f"{app_name(self.spec.deployment, self.spec.model)}:{self._replica}"
         self._key = internal_key(self.spec.deployment, self.spec.model)
+        self._token = ray_token()
         self._member = Membership(self._first_report())
         try:
             await self._bring_up()
@@ -58,8 +61,8 @@ class EngineReplica:
         self._watching = asyncio.create_task(self._end_when_broken())
 
     async def __call__(self, request: Request) -> Response:
-        """Answer what comes through Serve's own proxy: only the gateway knows the key."""
-        return await forward(request, self._running.client, self._key)
+        """Answer what comes through Serve's own proxy, from the gateway or whoever has the cluster's token."""
+        return await forward(request, self._running.client, self._key, self._token)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The engine's own load, since most requests do not pass through Serve."""
@@ -142,7 +145,10 @@ class EngineReplica:
             gpu_ids=where.gpu_ids(),
         )
         await self._running.wait_until_serving(engine, self.spec.model, self._member.detail)
-        await self._member.enter("ready", port=self._port.number)
+        log = self._running.log.with_suffix(".guard.log")
+        self._guarding = await Guarding.start(self._port.number, self._key, log=log, marker=self._marker)
+        guard = self._guarding.address if self._guarding else None
+        await self._member.enter("ready", port=self._port.number, guard=guard)
 
     async def _end_when_broken(self) -> None:
         """Say why and end this process: a replica that is gone Serve replaces at once, one that is ill after 6 s."""
@@ -160,6 +166,8 @@ class EngineReplica:
     async def _stop_engine(self, grace_s: float | None = None) -> None:
         if running := getattr(self, "_running", None):
             await running.stop(grace_s)
+        if self._guarding:
+            await self._guarding.stop()
         await asyncio.to_thread(sweep, self._marker)
         if self._port:
             self._port.release()

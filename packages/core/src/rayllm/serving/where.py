@@ -7,6 +7,8 @@ from pathlib import Path
 
 import ray
 
+HEAD = "node:__internal_head__"
+"""A resource of the head node alone."""
 LOG_FOLDER = "rayllm"
 """Folder of our logs inside Ray's log folder, which Ray's dashboard serves."""
 
@@ -28,6 +30,14 @@ def ray_logs() -> Path:
 def node_id() -> str:
     """Ray's id of this node."""
     return str(ray.get_runtime_context().get_node_id())
+
+
+def address_for_gateway() -> str | None:
+    """This node's address, for the gateway on the head node; None on the head's own machine."""
+    mine, nodes = node_id(), ray.nodes()
+    heads = {node["NodeManagerAddress"] for node in nodes if node["Alive"] and HEAD in node["Resources"]}
+    own = next((str(node["NodeManagerAddress"]) for node in nodes if node["NodeID"] == mine), None)
+    return None if own in heads else own
 
 
 def gpu_ids() -> list[str]:

@@ -30,11 +30,15 @@ class Membership:
         """Say how far the phase is; goes out with the next renewal."""
         self._report["detail"] = detail[:300]
 
-    async def enter(self, phase: str, detail: str = "", *, port: int | None = None) -> None:
+    async def enter(
+        self, phase: str, detail: str = "", *, port: int | None = None, guard: tuple[str, int] | None = None
+    ) -> None:
         """Begin a phase and tell the directory at once."""
         self._report["phase"], self._report["detail"], self._report["since"] = phase, detail, time.time()
         if port is not None:
             self._report["port"] = port
+        if guard is not None:
+            self._report["guard"] = guard
         await self._send()
 
     async def fail(self, error: Exception) -> None:

@@ -23,7 +23,14 @@ PREPARES = frozenset({"environment", "weights"})
 """Phases of a replica that has not started its engine: it has no log."""
 
 
-class ReplicaReport(TypedDict):
+class GuardReport(TypedDict, total=False):
+    """What only some replicas have to say."""
+
+    guard: tuple[str, int]
+    """Address and port of its guard, by which it is reached from other machines."""
+
+
+class ReplicaReport(GuardReport):
     """What a replica says of itself."""
 
     deployment: str

