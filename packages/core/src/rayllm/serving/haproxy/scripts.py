@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rayllm.serving.haproxy.access import MAY_FILE
 from rayllm.serving.haproxy.naming import NAMES_FILE
-from rayllm.serving.haproxy.view import GatewayView
 
 _FOLDER = Path(__file__).with_name("lua")
 _MODELS = "models.lua"
 BODY = "body.lua"
+_USAGE = "usage.lua"
 _FILTER = "filter.lua"
 
 
@@ -24,10 +24,5 @@ def loads() -> Iterator[str]:
     """Lines that load them, once for each thread: none waits for another."""
     yield f"lua-load-per-thread {_MODELS} {NAMES_FILE} {MAY_FILE}"
     yield f"lua-load-per-thread {BODY}"
+    yield f"lua-load-per-thread {_USAGE}"
     yield f"lua-load-per-thread {_FILTER}"
-
-
-def filters(view: GatewayView) -> Iterator[str]:
-    """Lines that attach the filter of bodies, where a name that a client writes may not be the engine's own."""
-    if view.aliases or any(route.fallback for route in view.routes):
-        yield "filter lua.rayllm"

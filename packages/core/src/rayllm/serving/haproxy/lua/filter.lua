@@ -1,6 +1,7 @@
 -- What is changed in a request's body on its way to the engine, and what is read from the answer on its way back.
 --
--- One class for both directions: each filter that is attached costs every stream two coroutines.
+-- One class for both directions: each filter that is attached costs every stream two coroutines, and each of its calls
+-- a dozen of tables. So it is attached only to what it was called for (`rayllm_watch`, in front of `use_backend`).
 --
 -- Request: `edits_of` makes a list of edits, `{ at, remove, insert }`: at the byte `at` of the body (from 0), `remove`
 -- bytes give way to the text `insert`. They are in order and don't overlap. A body passes as it comes: nothing is
@@ -9,29 +10,50 @@
 local Filter = { id = "rayllm", flags = filter.FLT_CFG_FL_HTX }
 Filter.__index = Filter
 
+local watch = false -- whether the request that is about to get its backend, on this thread, needs the filter
+
+-- An OpenAI stream is asked for its usage where the client did not.
+local ASK <const> = '"stream_options":{"include_usage":true},'
+local ASKED <const> = "/completions"
+
 -- JSON strings and form fields alike: names of models need no escapes in either.
 local function edits_of(txn)
-  local name = txn:get_var("txn.rename")
-  local body = name and txn:get_var("txn.body")
-  local at, length = (body or ""):match("^(%d+):(%d+):")
+  local body = txn:get_var("txn.body") or ""
+  local at, length, usage_at = body:match("^(%d+):(%d+):1?:(%d*):")
   if not at then
-    return nil
+    return {}
   end
-  return { { at = tonumber(at), remove = tonumber(length), insert = name } }
+  local edits = {}
+  if usage_at ~= "" and txn.sf:path():sub(-#ASKED) == ASKED then
+    edits[1] = { at = tonumber(usage_at), remove = 0, insert = ASK, usage = true }
+  end
+  local name = txn:get_var("txn.rename")
+  if name then
+    edits[#edits + 1] = { at = tonumber(at), remove = tonumber(length), insert = name }
+  end
+  return edits
 end
 
 function Filter:new()
-  return setmetatable({}, Filter)
+  local mine = watch
+  watch = false
+  return mine and setmetatable({}, Filter) or nil
 end
 
 function Filter:http_headers(txn, message)
   if message:is_resp() then
+    self.usage = rayllm.Usage.of(message, txn.f:status(), self.asked, self.asks)
+    if self.usage then
+      filter.register_data_filter(self, message.channel)
+    end
     return
   end
+  self.asked = rayllm.now()
   local edits = edits_of(txn)
-  if not edits then
+  if not edits[1] then
     return
   end
+  self.asks = edits[1].usage
   local more = 0
   for _, edit in ipairs(edits) do
     more = more + #edit.insert - edit.remove
@@ -46,6 +68,9 @@ end
 
 -- Called with what has come and not been passed on; returns how much of it may go.
 function Filter:http_payload(_, message)
+  if message:is_resp() then
+    return self.usage:payload(message)
+  end
   local come, more = message:input(), 0
   while self.edits[self.next] do
     local edit = self.edits[self.next]
@@ -69,6 +94,19 @@ function Filter:http_payload(_, message)
   end
   return come + more
 end
+
+-- Also where an answer was cut, and then the log's line is still to come.
+function Filter:end_analyze(txn, channel)
+  local usage = channel:is_resp() and self.usage and self.usage:json()
+  if usage then
+    txn:set_var("txn.usage", usage)
+  end
+end
+
+core.register_converters("rayllm_watch", function(value)
+  watch = true
+  return value
+end)
 
 core.register_filter("rayllm", Filter, function(class)
   return class
