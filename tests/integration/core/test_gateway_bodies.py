@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import random
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rayllm.serving.haproxy.limits import BODY_IN_PLACE
-from rayllm.serving.haproxy.view import Alias, GatewayView, ModelRoute, Upstream
+from rayllm.serving.haproxy import large, reading
+from rayllm.serving.haproxy.limits import BODY_IN_PLACE, HUGE_BODIES
+from rayllm.serving.haproxy.view import Alias, GatewayView, KeyRule, ModelRoute, Upstream
 
 CHAT = "/v1/chat/completions"
+PATH = "/v1/responses"
+"""Where nothing is asked of the engine beside what the client asks."""
 MIB = 1 << 20
 MOST = 64 * MIB
 NAMES = ("a", "b")
-BODIES = 2000
+BODIES = 6000
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -95,18 +104,24 @@ class Served:
             ModelRoute(name, "k", (Upstream(name, "127.0.0.1", engine.server_port),))
             for name, engine in self.engines.items()
         )
-        view: GatewayView = gateway.view(*routes)
-        self.view = view.__class__(
-            **{name: getattr(view, name) for name in view.__slots__} | {"aliases": (Alias("other", (("b", 1),)),)}  # type: ignore[arg-type]
-        )
+        self.view: GatewayView = replace(gateway.view(*routes), aliases=(Alias("other", (("b", 1),)),))
         gateway.haproxy.start(self.view)
         gateway.until((self.view.run_dir / "large.sock").exists)
         self.connection: HTTPConnection = gateway.connect()
 
-    def ask(self, body: bytes, kind: str = "application/json", *, chunked: int = 0, path: str = CHAT) -> Any:
+    def lines(self) -> list[dict[str, Any]]:
+        """The requests of the access log."""
+        text = self.gateway.log.with_name("access.log").read_text()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def ask(
+        self, body: bytes, kind: str = "application/json", *, chunked: int = 0, path: str = PATH, **headers: str
+    ) -> Any:
         """Status and answer, over one kept connection; `chunked` is the size of the pieces."""
         pieces = (body[at : at + chunked] for at in range(0, len(body), chunked)) if chunked else body
-        self.connection.request("POST", path, pieces, {"content-type": kind}, encode_chunked=bool(chunked))  # type: ignore[arg-type]
+        headers = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        with contextlib.suppress(ConnectionError):  # it is closed while we send; what it said is there to read
+            self.connection.request("POST", path, pieces, headers, encode_chunked=bool(chunked))
         answer = self.connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -136,7 +151,7 @@ class Writer:
         if chance() < 0.08:
             fields.append(("model", self.name()))
         self.random.shuffle(fields)
-        whole = self.space() + self.object(fields) + self.space()
+        whole = self.space() + self.fields(fields) + self.space()
         if chance() < 0.03:
             whole = self.random.choice(["[" + whole + "]", "", "null", '"model"', "7", whole + whole])
         return whole.encode("utf-8", "surrogatepass")
@@ -169,7 +184,7 @@ class Writer:
         """Between two tokens."""
         return self.random.choice(["", "", "", " ", "\n\t ", "\r\n"])
 
-    def object(self, fields: list[tuple[str, object]]) -> str:
+    def fields(self, fields: list[tuple[str, object]]) -> str:
         """Written."""
         written = [f"{self.space()}{self.text(key)}{self.space()}:{self.write(value)}" for key, value in fields]
         return "{" + ",".join(written) + self.space() + "}"
@@ -179,9 +194,9 @@ class Writer:
         if isinstance(value, str):
             text = self.text(value)
         elif isinstance(value, Pairs):
-            text = self.object(value)
+            text = self.fields(value)
         elif isinstance(value, dict):
-            text = self.object(list(value.items()))
+            text = self.fields(list(value.items()))
         elif isinstance(value, list):
             text = "[" + ",".join(map(self.write, value)) + "]"
         else:
@@ -329,9 +344,198 @@ def test_a_body_of_any_size_reaches_its_model(served: Served, size: int, chunked
 
 @pytest.mark.parametrize("chunked", [0, 100_000])
 def test_a_larger_body_is_refused_with_the_limit(served: Served, chunked: int) -> None:
-    """413, which a client that sends on regardless gets to read, too."""
-    body = padded(MOST + MIB)
-    with contextlib.suppress(ConnectionError):
-        served.ask(body, chunked=chunked)
-    answer = served.connection.getresponse() if served.connection.sock else None
-    assert answer is None or answer.status == 413
+    """413, whether its length is announced or not; a client that sends on regardless gets to read it, too."""
+    status, answer = served.ask(padded(MOST + MIB), chunked=chunked)
+    error = answer["error"]
+    assert (status, error["code"], "64 MiB" in error["message"]) == (413, "body_too_large", True)
+    assert not any(engine.body for engine in served.engines.values())
+
+
+def test_an_alias_becomes_the_engines_own_name(served: Served) -> None:
+    """In the body, wherever it stands there, and nothing else of it changes."""
+    where = random.Random(7)  # noqa: S311  no secret
+    sizes = [*range(60, 80), BODY_IN_PLACE, *(where.randrange(100, 3 * BODY_IN_PLACE) for _ in range(60)), 5 * MIB]
+    for size in sizes:
+        at = where.choice([None, None if size < 200 else where.randrange(60, size - 20)])
+        body = padded(size, "other", at)
+        status, answer = served.ask(body, chunked=where.choice([0, 0, 1000, 70_000]))
+        assert (status, answer["by"]) == (200, "b"), size
+        assert served.engines["b"].body == body.replace(b'"other"', b'"b"'), size
+
+
+@pytest.mark.parametrize("size", [0, 3 * BODY_IN_PLACE])
+@pytest.mark.parametrize("asked", [{}, {"stream_options": None}, {"stream_options": {"include_usage": False}}])
+def test_a_stream_is_asked_for_its_usage(served: Served, asked: dict[str, Any], size: int) -> None:
+    """Where its client said nothing of it, next to another name: two changes of one body."""
+    body = {"stream": True, "messages": [{"role": "user", "content": "x" * size}], **asked, "model": "other"}
+    assert served.ask(json.dumps(body).encode(), path=CHAT)[0] == 200
+    wanted = {"stream_options": {"include_usage": True}, **body, "model": "b"}
+    assert json.loads(served.engines["b"].body) == wanted
+
+
+FILE = b"\x00\r\n--x\r\n\r\n" * 10
+
+
+def form(*parts: tuple[str, bytes], boundary: bytes = b"x7") -> bytes:
+    """A multipart body of these content-dispositions and contents."""
+    pieces = [
+        b"--" + boundary + b"\r\nContent-Disposition: form-data; " + about.encode() + b"\r\n\r\n" + content + b"\r\n"
+        for about, content in parts
+    ]
+    return b"".join(pieces) + b"--" + boundary + b"--\r\n"
+
+
+SOUND = ('name="file"; filename="a; name=model.wav"\r\nContent-Type: audio/wav', FILE)
+
+
+@pytest.mark.parametrize("size", [0, 2 * BODY_IN_PLACE])
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x7", 'Multipart/Form-Data; charset=utf-8; boundary="x7"']
+)
+def test_a_form_names_its_model(served: Served, kind: str, size: int) -> None:
+    """In a field before the file or behind it, its name quoted or not; an alias is replaced there, too."""
+    sound = (SOUND[0], FILE + b"\0" * size)
+    for parts in (
+        [('name="model"', b"b"), sound],
+        [sound, ("name=model", b"b")],
+        [sound, ('NAME="model"\r\nContent-Type: text/plain', b"b"), ("name=x", b"")],
+    ):
+        status, answer = served.ask(form(*parts), kind)
+        assert (status, answer["by"], answer["size"]) == (200, "b", len(form(*parts)))
+    assert served.ask(form(('name="model"', b"other"), sound), kind)[1]["by"] == "b"
+    assert served.engines["b"].body == form(('name="model"', b"b"), sound)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (form(SOUND), '"model" is missing'),
+        (form(("name=model", b"")), '"model" is empty'),
+        (form(("name=model", b"a"), ("name=model", b"b")), "twice"),
+        (form(("name=model; filename=x", b"a")), "has to be a string"),
+        (form(("name=x; name=model", b"a")), "can't be read"),
+        (form(("name=model", b"a"), boundary=b"y8"), "can't be read"),
+        (form(("name=model", b"a"))[:-6], "can't be read"),
+        (b'{"model": "a"}', "can't be read"),
+        (b"", "can't be read"),
+    ],
+)
+def test_a_form_without_a_model_is_refused(served: Served, body: bytes, says: str) -> None:
+    """400 that tells what is wrong."""
+    status, answer = served.ask(body, "multipart/form-data; boundary=x7")
+    assert (status, answer["error"]["code"]) == (400, "model_unreadable")
+    assert says in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("size", [0, 2 * BODY_IN_PLACE])
+def test_a_compressed_body_is_refused(served: Served, size: int) -> None:
+    """415, since nothing can be read in it."""
+    body = gzip.compress(b'{"model": "a"}') + b"x" * size
+    status, answer = served.ask(body, content_encoding="gzip")
+    assert (status, answer["error"]["code"]) == (415, "unsupported_encoding")
+
+
+def test_a_large_request_is_logged_once(served: Served) -> None:
+    """Where it is routed; one that is refused before, where it came in."""
+    served.ask(padded(MIB))
+    served.ask(padded(MIB, "other"))
+    served.ask(b"[" + padded(MIB))
+    served.ask(padded(MIB, "none"))
+    served.gateway.until(lambda: len(served.lines()) >= 4)
+    served.ask(padded(100))
+    served.gateway.until(lambda: len(served.lines()) >= 5)
+    assert [(line["name"].strip("-"), line["model"].strip("-"), line["status"]) for line in served.lines()] == [
+        ("a", "a", 200),
+        ("other", "b", 200),
+        ("", "", 400),
+        ("none", "", 404),
+        ("a", "a", 200),
+    ]
+
+
+def test_a_key_is_good_for_large_bodies_too(gateway: Any, served: Served) -> None:
+    """What it may use is known behind the process that reads them; its own headers are nobody else's."""
+    key = KeyRule("one", (hashlib.sha256(b"secret").hexdigest().upper(),), names=("b",))
+    gateway.haproxy.apply(replace(served.view, keys=(key,), keys_required=True))
+    for size in (100, MIB):
+        assert served.ask(padded(size, "b"))[0] == 401
+        own = "two:0:0:0:*"
+        assert (
+            served.ask(padded(size, "b"), authorization="Bearer secret", x_rayllm_key="two", x_rayllm_rule=own)[0]
+            == 200
+        )
+        assert (
+            served.ask(padded(size, "a"), authorization="Bearer secret", x_rayllm_key="two", x_rayllm_rule=own)[0]
+            == 404
+        )
+    served.gateway.until(lambda: len(served.lines()) >= 6)
+    assert [line["key"].strip("-") for line in served.lines()] == ["", "one", "one"] * 2
+
+
+@pytest.mark.parametrize("size", [1000, MIB, 9 * MIB])
+def test_a_body_that_does_not_come_is_408(gateway: Any, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """In its time, which is longer for a large one."""
+    monkeypatch.setattr(reading, "BODY_IN_PLACE_S", 1)
+    monkeypatch.setattr(large, "LARGE_BODY_S", 1)
+    monkeypatch.setattr(large, "HUGE_BODY_S", 1)
+    served = Served(gateway)
+    connection = served.connection
+    connection.putrequest("POST", PATH)
+    connection.putheader("content-length", str(size))
+    connection.endheaders(b'{"model": "a"')
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (408, "request_timeout")
+    connection.close()
+    served.gateway.until(served.lines)
+    assert [line["status"] for line in served.lines()] == [408]
+
+
+def test_a_large_body_is_asked_for(served: Served) -> None:
+    """A client that waits to be told that it may send gets told."""
+    body = padded(MIB)
+    with socket.create_connection(("127.0.0.1", served.gateway.port), 10) as line:
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
+        line.sendall(head.encode())
+        assert line.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        line.sendall(body)
+        assert line.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_answer_to_a_large_body_comes_as_it_is_made(gateway: Any, upstream: Any) -> None:
+    """The first chunk is there before the second one exists; a client that goes away ends its request."""
+    engine = upstream("engine")
+    gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (engine.route,))))
+    gateway.until((gateway.run_dir / "large.sock").exists)
+    filler = "x" * MIB
+    with gateway.open("POST", CHAT, {"messages": filler, "stream": True, "model": "a"}) as answer:
+        assert answer.read1() == b"data: one\n\n"
+        engine.gate.set()
+        assert answer.read() == b"data: two\n\n"
+    connection = gateway.connect()
+    connection.request("POST", CHAT, json.dumps({"messages": filler, "slow": True, "model": "a"}))
+    gateway.until(lambda: len(engine.seen) == 2)
+    connection.close()
+    assert engine.gone.wait(10)
+
+
+def test_many_large_bodies_at_once_stay_within_bounds(served: Served) -> None:
+    """32 of 20 MB: few are in memory at a time, the others wait with the client."""
+    for engine in served.engines.values():
+        engine.keeps = False
+    body = padded(20_000_000)
+
+    def ask(_: int) -> int:
+        with served.gateway.open("POST", PATH, body) as answer:
+            return int(answer.status)
+
+    with ThreadPoolExecutor(32) as clients:
+        assert list(clients.map(ask, range(32))) == [200] * 32
+    peaks = [peak_mib(pid) for pid in served.gateway.processes()]
+    assert max(peaks) < 2 * HUGE_BODIES * 20 + 300, peaks
+    assert sum(peaks) < 1000, peaks
+
+
+def peak_mib(pid: int) -> int:
+    """The most memory that a process has had resident."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024

@@ -61,9 +61,10 @@ def handed_over() -> Iterator[str]:
 def take_over() -> Iterator[str]:
     """Rules of the second front door: what is known of the request already, in variables as in the first one."""
     yield f"bind unix@{SIZED_SOCKET} mode 600"
-    for header, name in ((_KEY, "key"), (_RULE, "rule"), (_AFFINITY, "affinity")):
+    for header, name in ((_KEY, "key"), (_RULE, "rule")):
         yield f"http-request set-var(txn.{name}) req.fhdr({header}) if {{ req.fhdr({header}) -m len gt 0 }}"
-    yield f"http-request set-var(txn.body) req.fhdr({_BODY}),b64dec"
+    for header, name in ((_BODY, "body"), (_AFFINITY, "affinity")):
+        yield f"http-request set-var(txn.{name}) req.fhdr({header}),b64dec"
     yield f"http-after-response set-header {_SIZED} 1"
 
 
@@ -131,9 +132,8 @@ def _frontend(view: GatewayView) -> str:
         yield f"http-request wait-for-body time {HUGE_BODY_S}s"
         yield f"http-request return {too_large(view).answer()} if {{ req.body_len gt {view.max_body} }}"
         yield "http-request lua.rayllm_body"
-        # In base64, since a name may be anything.
-        yield f"http-request set-header {_BODY} %[var(txn.body),base64]"
-        yield f"http-request set-header {_AFFINITY} %[var(txn.affinity),xxh64,hex]"
+        for header, name in ((_BODY, "body"), (_AFFINITY, "affinity")):  # in base64, since they may be anything
+            yield f"http-request set-header {header} %[var(txn.{name}),base64]"
         yield "default_backend sized"
 
     return section("frontend large", lines())
