@@ -28,7 +28,7 @@ def answerers(gateway: Any, count: int = 8) -> set[str]:
 
 
 def test_replicas_change_in_the_worker_that_runs(gateway: Any, upstream: Any) -> None:
-    """A new one gets requests; one that left finishes its stream, gets nothing more, and is forgotten."""
+    """A new one gets requests; one that left finishes its stream, gets nothing more, and is forgotten when it ends."""
     one, two = upstream("a1"), upstream("a2")
     gateway.haproxy.start(gateway.view(ModelRoute("a", "k", (one.route,))))
     before = gateway.haproxies()
@@ -42,6 +42,7 @@ def test_replicas_change_in_the_worker_that_runs(gateway: Any, upstream: Any) ->
         assert servers(gateway) == {"a1", "a2"}
         one.gate.set()
         assert stream.read() == b"data: two\n\n"
+    one.kill()
     gateway.until(lambda: gateway.haproxy.alive() and servers(gateway) == {"a2"})
     assert gateway.haproxies() == before
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from tests.conftest import command_of, marked, until
 
@@ -71,24 +72,41 @@ def test_the_replica(deployment: Deployment) -> None:
 
 
 def test_haproxy(deployment: Deployment) -> None:
-    """The gateway starts it again at once."""
-    kill(the_process(deployment, "/haproxy -W ", without="reaper.py"))
+    """Its keeper starts it again at once."""
+    keeper = the_process(deployment, "haproxy.keeper ")
+    for master in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+        kill(int(master))
+    deployment.wait_for("one", 5)
+    assert the_process(deployment, "haproxy.keeper ") == keeper
+
+
+def test_the_keeper_of_haproxy(deployment: Deployment) -> None:
+    """HAProxy dies with it, and the gateway starts both again."""
+    kill_and_see_another(deployment, "haproxy.keeper ")
     deployment.wait_for("one", 15)
 
 
 def test_the_gateway(deployment: Deployment) -> None:
-    """Serve starts another, which finds the replicas in the directory, and never says that there is no such model."""
-    engine, seen = deployment.engine_pid("one"), set[int]()
+    """No request fails: HAProxy serves on, and the gateway that Serve starts adopts it."""
+    engine, haproxy = deployment.engine_pid("one"), the_process(deployment, "haproxy.keeper ")
+    statuses = list[int]()
+    over = threading.Event()
 
-    def answers() -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            seen.add(deployment.post("one").status_code)
-        return f"pid {engine}" in deployment.try_answer("one")
+    def ask() -> None:
+        while not over.is_set():
+            statuses.append(deployment.post("one").status_code)
 
-    kill_and_see_another(deployment, "ServeReplica:it--rayllm:")
-    until("the same engine answers", answers, BACK_S)
-    assert 404 not in seen
-    deployment.wait_until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            kill_and_see_another(deployment, "ServeReplica:it--rayllm:")
+            deployment.wait_until_ready()
+        finally:
+            over.set()
+        asking.result()
+    assert set(statuses) == {200}
+    assert the_process(deployment, "haproxy.keeper ") == haproxy
+    assert deployment.engine_pid("one") == engine
 
 
 def test_the_directory(deployment: Deployment) -> None:

@@ -29,7 +29,7 @@ class Change:
 
     commands: tuple[str, ...]
     leaving: frozenset[str] = frozenset()
-    """Servers (`BACKEND/NAME`) that get no more requests; they can be deleted when their last one has ended."""
+    """Servers (`BACKEND/NAME`) that get no more requests; they can be deleted when no connection to them is left."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ def tell(run_dir: Path, commands: Iterable[str]) -> bool:
 
 
 def forget(run_dir: Path, leaving: Iterable[str]) -> set[str]:
-    """Delete servers that have nothing left to do; returns those that still have.
+    """Delete servers to which no connection is left; returns the others.
 
     Raises:
         OSError: nobody listens there.
