@@ -70,9 +70,8 @@ class Gateway:
         One that runs already goes on with the replicas it knows until the directory has told who there is.
         """
         self._settings = GatewaySettings.from_user_config(user_config)
-        if not self._haproxy.adopted:
-            with in_words():
-                await self._apply()
+        with in_words():
+            await self._apply()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
 
@@ -102,6 +101,8 @@ class Gateway:
         return view_of(self.spec, self._settings, self._snapshot, self._network, run_dir=self._run_dir.path, keys=keys)
 
     async def _apply(self) -> None:
+        if self._haproxy.adopted and self._snapshot is None:
+            return  # it knows more than we do; `_follow` applies as soon as the directory has answered
         async with self._applying:
             await asyncio.to_thread(self._haproxy.apply, self._view())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import bodies
 from rayllm.serving.haproxy.answers import OpenAiError, retry_later
 from rayllm.serving.haproxy.endpoints import allowed
 from rayllm.serving.haproxy.guard import retried
@@ -105,7 +104,6 @@ def _bounded(route: ModelRoute) -> Iterator[str]:
 
 def _model(route: ModelRoute, pause_s: int) -> str:
     def lines() -> Iterator[str]:
-        yield from bodies.filters()
         yield from _balance(route)
         yield from allowed(route)
         yield from _bounded(route)
