@@ -19,6 +19,7 @@ from rayllm.serving.haproxy.keeping import Inherited, Keeping
 from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS, NEXT_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
+from rayllm.serving.spec import route_prefix
 
 _START_S = 20.0
 _BACK_S = 5.0
@@ -123,7 +124,7 @@ class HAProxy:
     def _launch(self, view: GatewayView, claim: PortClaim) -> None:
         view.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         view.run_dir.chmod(0o700)
-        wanted = _contents(view)
+        program, wanted = _program(view), _contents(view)
         _write(view.run_dir, {}, wanted)
         self._access.touch(0o600)
         configs = [config for config in MASTERS if config in wanted]
@@ -133,7 +134,7 @@ class HAProxy:
             before = err.tell()
             self._keeping = Keeping.start(
                 view.run_dir,
-                binary(),
+                program,
                 configs,
                 view.host,
                 view.port,
@@ -197,6 +198,18 @@ def _hand_over(run_dir: Path) -> None:
                 draft.symlink_to(folder / NEXT_SOCKET)
                 draft.replace(run_dir / NEXT_SOCKET)
                 return
+
+
+def _program(view: GatewayView) -> str:
+    """HAProxy's path; who has none is told of the way that is left."""
+    try:
+        return binary()
+    except ClusterError as lack:
+        url = f"http://127.0.0.1:{view.serve_port}{route_prefix(view.deployment, 'MODEL')}/v1"
+        cure = (
+            f"{lack.cure}. The models serve without it: on the head node at {url}, for the cluster's token as API key"
+        )
+        raise ClusterError(lack.message, cause=lack.cause, cure=cure, topic=lack.topic) from None
 
 
 def _contents(view: GatewayView) -> dict[str, str]:

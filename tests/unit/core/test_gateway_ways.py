@@ -1,0 +1,76 @@
+"""How the gateway reaches each replica that the directory names, and what it lets clients ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayllm.engines import OPENAI_ENDPOINTS
+from rayllm.serving import gateway_view
+from rayllm.serving.directory.state import DirectoryState, ReplicaReport
+from rayllm.serving.gateway_view import view_of
+from rayllm.serving.haproxy.config import files, render
+from rayllm.serving.haproxy.view import Upstream
+from rayllm.serving.spec import GatewaySettings, GatewaySpec, RouteSettings
+
+HERE = "boot:net"
+
+
+def report(replica: str, network: str, **more: Any) -> ReplicaReport:
+    """A replica of the model `m` that is ready."""
+    told: Any = {"deployment": "d", "model": "m", "replica": replica, "node": "n", "network": network, "since": 0.0}
+    serving: Any = {"phase": "ready", "detail": "", "host": "127.0.0.1", "port": 20001, "engine": "e", "log": ""}
+    made: ReplicaReport = {**told, **serving, **more}
+    return made
+
+
+@pytest.fixture
+def view(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The view of a gateway that knows these replicas."""
+    monkeypatch.setattr(gateway_view, "internal_key", lambda *_: "secret-key")
+    monkeypatch.setattr(gateway_view, "ray_token", lambda: "token")
+
+    def make(*reports: ReplicaReport, **endpoints: list[str]) -> Any:
+        directory = DirectoryState()
+        for each in reports:
+            directory.report(each)
+        settings = GatewaySettings(models={"m": RouteSettings(engine="e")}, endpoints=endpoints)
+        told = GatewaySettings.from_user_config(settings.to_user_config())
+        spec = GatewaySpec(deployment="d", host="127.0.0.1", port=8000, serve_port=8001)
+        return view_of(spec, told, directory.snapshot("d"), HERE, run_dir=Path("/run"), keys=())
+
+    return make
+
+
+def test_ways(view: Any) -> None:
+    """Here directly, there through the guard, and not at all where there is none."""
+    made = view(report("a", HERE), report("b", "other", guard=("10.0.0.2", 20002)), report("c", "another"))
+    (route,) = made.routes
+    assert route.upstreams == (Upstream("a", "127.0.0.1", 20001), Upstream("b", "10.0.0.2", 20002, guarded=True))
+    assert "secret-key" not in render(made)
+
+
+def test_only_a_model_with_a_guard_shows_its_key(view: Any) -> None:
+    """The others' engines never see one."""
+    shows = "set-header x-rayllm-internal-key %[str(m)"
+    assert shows not in render(view(report("a", HERE)))
+    assert shows in render(view(report("b", "other", guard=("10.0.0.2", 20002))))
+
+
+def test_an_engines_own_endpoints(view: Any) -> None:
+    """Beside those of every engine, for its models alone."""
+    assert set(view(e=["/mine", "/all/"]).routes[0].endpoints) == OPENAI_ENDPOINTS | {"/mine", "/all/"}
+    assert set(view(other=["/mine"]).routes[0].endpoints) == OPENAI_ENDPOINTS
+    lists = {name: text for name, text in files(view(e=["/mine", "/all/"])).items() if name.startswith("endpoints")}
+    below, exact = sorted(lists.values(), key=len)
+    assert below == "/all/\n/v1/responses/\n"
+    assert "/mine\n" in exact
+
+
+@pytest.mark.parametrize("path", ["mine", "/a b", "/a\nb", "/a%20", ""])
+def test_a_path_that_can_not_stand_in_a_list(view: Any, path: str) -> None:
+    """It is refused, not written."""
+    with pytest.raises(ValueError, match="path of an engine"):
+        view(e=[path])
