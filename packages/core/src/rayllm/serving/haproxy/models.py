@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from rayllm.serving.haproxy import bodies
 from rayllm.serving.haproxy.answers import OpenAiError, retry_later
 from rayllm.serving.haproxy.endpoints import allowed
-from rayllm.serving.haproxy.guard import retried
+from rayllm.serving.haproxy.guard import ABSENT
 from rayllm.serving.haproxy.places import ADMIN_SOCKET, NEXT_SOCKET, SERVE_SOCKET
 from rayllm.serving.haproxy.text import address, section
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute
@@ -102,16 +103,33 @@ def _bounded(route: ModelRoute) -> Iterator[str]:
         yield f"http-request return {full.answer()} if {{ be_conn_free eq 0 }}"
 
 
+def _guarded(route: ModelRoute) -> bool:
+    return any(upstream.guarded for upstream in route.upstreams)
+
+
+def _for_guards(route: ModelRoute) -> Iterator[str]:
+    """Rules where a replica is on another machine.
+
+    They are about the model, not about the replica that is chosen after them: one on this machine, whose engine is no
+    stranger to its model's key, gets it too.
+    """
+    if _guarded(route):
+        failed = retry_later(f"no replica of the model {route.model} can answer right now")
+        yield f"http-request set-header {INTERNAL_KEY_HEADER} %[str({route.model}),map_str({DOORS_FILE})]"
+        yield f"http-response return {failed.answer()} if {{ status {ABSENT} }}"
+
+
 def _model(route: ModelRoute, pause_s: int) -> str:
     def lines() -> Iterator[str]:
+        yield from bodies.filters()
         yield from _balance(route)
         yield from allowed(route)
         yield from _bounded(route)
-        yield from keyed(route)
+        yield from _for_guards(route)
         yield f"http-request set-header {_MODEL_HEADER} {route.model}"
         # Only a connection that could not be made is tried elsewhere: a request that was sent may be at work already.
         yield "option redispatch 1"
-        yield "retry-on conn-failure"
+        yield f"retry-on conn-failure{f' {ABSENT}' if _guarded(route) else ''}"
         yield f"retries {_TRIES}"
         yield (
             "default-server check observe layer4 error-limit 1 on-error mark-down "
