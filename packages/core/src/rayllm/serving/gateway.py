@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -14,13 +15,14 @@ from ray import serve
 from rayllm.errors import ClusterError, RayllmError
 from rayllm.faults import in_words
 from rayllm.serving import where
+from rayllm.serving.accounting import Accounting
 from rayllm.serving.admin import AdminApi
 from rayllm.serving.admin_keys import KeysApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
 from rayllm.serving.gateway_view import view_of
 from rayllm.serving.haproxy.process import HAProxy
-from rayllm.serving.haproxy.view import GatewayView
+from rayllm.serving.haproxy.view import GatewayView, KeyRule
 from rayllm.serving.keys import ray_token
 from rayllm.serving.records.database import place_of
 from rayllm.serving.records.key_record import known_to_haproxy
@@ -52,12 +54,13 @@ class Gateway:
         self._directory = directory()
         with in_words():
             self._keys = KeyStore(place_of(self.spec.deployment), known_to_haproxy(self._run_dir.path))
-        routes = KeysApi(self._keys, self._apply).routes()
-        self._admin = AdminApi(self.spec.deployment, self._directory, ray_token(), routes)
-        await self._admin.start(self._run_dir.path / "admin.sock")
         logs = where.ray_logs() / where.LOG_FOLDER
         logs.mkdir(parents=True, exist_ok=True)
         access = logs / f"{self.spec.deployment}--access.log"
+        self._accounting = Accounting(access, place_of(self.spec.deployment), self._run_dir.path)
+        routes = [*KeysApi(self._keys, self._apply).routes(), *self._accounting.routes()]
+        self._admin = AdminApi(self.spec.deployment, self._directory, ray_token(), routes)
+        await self._admin.start(self._run_dir.path / "admin.sock")
         log = logs / f"{self.spec.deployment}--gateway.log"
         self._haproxy = HAProxy(log, access, self._run_dir.keeping, where.raylet_pid())
         self._applying = asyncio.Lock()
@@ -73,7 +76,8 @@ class Gateway:
         with in_words():
             await self._apply()
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_alive())]
+            accounts = self._accounting.follow(self._rules, self._apply)
+            self._tasks = [asyncio.create_task(task) for task in (self._follow(), self._keep_alive(), accounts)]
 
     async def check_health(self) -> None:
         """Serve asks every few seconds.
@@ -93,11 +97,15 @@ class Gateway:
             task.cancel()
         await asyncio.to_thread(self._haproxy.stop)
         await self._admin.stop()
+        self._accounting.close()
         self._keys.close()
         self._run_dir.remove()
 
+    def _rules(self) -> tuple[KeyRule, ...]:
+        return self._keys.rules(self._settings.aliases, self._accounting.spent)
+
     def _view(self) -> GatewayView:
-        keys = self._keys.rules(self._settings.aliases, {})
+        keys = self._rules()
         return view_of(self.spec, self._settings, self._snapshot, self._network, run_dir=self._run_dir.path, keys=keys)
 
     async def _apply(self) -> None:
@@ -143,6 +151,8 @@ class Gateway:
             for death in await asyncio.to_thread(self._haproxy.wait, ALIVE_S):
                 logger.error("HAProxy ended and was started again: %s", death)
                 self._deaths.append(time.monotonic())
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(self._accounting.restore)
             if await asyncio.to_thread(self._haproxy.alive):
                 continue
             logger.error("HAProxy's keeper ended; starting both again")

@@ -43,8 +43,12 @@ def logged() -> Iterator[str]:
 
 
 def identified() -> Iterator[str]:
-    """Rules that give the request an id, the client's own where it has one."""
+    """Rules that give the request an id, the client's own where it has one, and the answer its id and times."""
     yield "http-request set-var(txn.id) req.fhdr(x-request-id) if { req.fhdr(x-request-id) -m reg ^[!-~]{1,128}$ }"
     yield "http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }"
     yield "http-request set-header x-request-id %[var(txn.id)]"
     yield "http-after-response set-header x-request-id %[var(txn.id)]"
+    yield (
+        "http-response set-header server-timing 'queue;dur=%Tw, connect;dur=%Tc, engine;dur=%Tr' "
+        "if { var(txn.model) -m found }"
+    )
