@@ -72,6 +72,12 @@ def ask(
         connection.close()
 
 
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of its own for what guards read at their start."""
+    monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """One that answers a word every 50 ms."""
