@@ -150,6 +150,12 @@ def test_a_conversation_that_grows_keeps_its_replica(gateway: Any) -> None:
     assert {first for first, _ in replicas} == set(NAMES)
 
 
+def test_a_body_of_nothing_but_escapes_is_read(served: Served) -> None:
+    """The slowest there is for its size; it takes its time, and is not given up."""
+    body = b'{"messages": "' + b'\\"' * (10 * MIB) + b'", "model": "b"}'
+    assert served.ask(body)[0] == 200
+
+
 def test_many_large_bodies_at_once_stay_within_bounds(served: Served) -> None:
     """32 of 20 MB: few are in memory at a time, the others wait with the client."""
     for engine in served.engines.values():

@@ -102,6 +102,7 @@ def _global(view: GatewayView) -> str:
         yield f"maxconn {2 * (LARGE_BODIES + HUGE_BODIES)}"
         yield f"tune.bufsize {view.max_body + _ROOM}"
         yield "lua-load body.lua"
+        yield "tune.lua.session-timeout 60s"  # 64 MiB of nothing but escapes take some seconds, with pauses for others
         yield "hard-stop-after 1h"
 
     return section("global", lines())

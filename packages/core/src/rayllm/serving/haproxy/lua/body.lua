@@ -225,18 +225,18 @@ end
 -- AT, LEN: where the name's string stands, without its quotes, in bytes from 0. STREAM: 1 if "stream" is true.
 -- USAGE_AT: where "stream_options" may be inserted: if this is a stream that has none.
 local function json(s)
-  local start, first, last, stream, options, from = scan(s)
+  local start, first, last, stream, options, from, to = scan(s)
   if not start then
     return "!:" .. first
   end
   local name = last - first < LONGEST_NAME and decode(sub(s, first, last))
-  return answer(name, first, last, stream, stream and from and not options and start or "")
+  return answer(name, first, last, stream, stream and from and not options and start or ""), from, to
 end
 
 -- What requests of one conversation have in common: the raw bytes from its start to the end of its first user's turn.
-local function affinity(s)
-  local start, _, _, _, _, first, last = scan(s)
-  if not (start and first) then
+-- `first` and `last` are where its value stands.
+local function affinity(s, first, last)
+  if not first then
     return ""
   end
   local turn = match(s, "^%[[ \n\r\t]*(){", first)
@@ -334,8 +334,14 @@ local function form(s, content_type)
   return answer(last - first < LONGEST_NAME and sub(s, first, last), first, last, stream, "")
 end
 
-core.register_converters("rayllm_json", json)
-core.register_converters("rayllm_affinity", affinity)
+core.register_converters("rayllm_json", function(s)
+  local found = json(s)
+  return found
+end)
+core.register_converters("rayllm_affinity", function(s)
+  local _, from, to = json(s)
+  return affinity(s, from, to)
+end)
 core.register_fetches("rayllm_form", function(txn)
   return form(txn.f:req_body(), txn.f:req_hdr("content-type"))
 end)
@@ -347,8 +353,9 @@ core.register_action("rayllm_body", { "http-req" }, function(txn)
   local multipart = content_type:lower():find("multipart/form-data", 1, true) == 1
   do
     local s = txn.f:req_body()
-    txn:set_var("txn.body", multipart and form(s, content_type) or json(s))
-    txn:set_var("txn.affinity", multipart and "" or affinity(s))
+    local found, from, to = (multipart and form or json)(s, content_type)
+    txn:set_var("txn.body", found)
+    txn:set_var("txn.affinity", affinity(s, from, to))
   end
   collectgarbage()
 end)
