@@ -53,7 +53,7 @@ def test_all_mistakes_at_once_in_the_files_order(check: Checker) -> None:
         "f:4:28",
         "f:5:45",
         "f:5:63",
-        "f:6:17",
+        "f:6:1",
     ]
 
 

@@ -196,11 +196,8 @@ AROUND = {
     "host": (
         "name: d\nmodels: {m: {engine: vllm, source: /m}}\ngateway: {host: 0.0.0.0}",
         [
-            (
-                'f:3:17  gateway.host: "0.0.0.0" is refused: only loopback until RayLLM has API keys,'
-                " since anyone who reaches it could use it"
-            ),
-            "        → host: 127.0.0.1; from another machine, a tunnel: ssh -L 8000:127.0.0.1:8000 HOST",
+            'f:3:1  gateway.keys: required, because gateway.host "0.0.0.0" is reachable from other machines',
+            "       → keys: {env: RAYLLM_API_KEYS}, after: export RAYLLM_API_KEYS=$(rayllm keys new)",
         ],
     ),
     "character": (

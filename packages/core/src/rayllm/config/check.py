@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rayllm.backends import AnyBackend
+from rayllm.config.api_keys import read_keys
 from rayllm.config.building import read_document
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
@@ -45,6 +46,10 @@ class Checked:
     """Text as written (`${env:TOKEN}`) of each value that came from the environment, by its path in the file."""
     secrets: Mapping[str, str] = field(repr=False)
     """The values of `secrets:`, by name."""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The API keys of `gateway.keys`, by name."""
+    api_key: str | None = field(default=None, repr=False)
+    """What requests from here show: `$RAYLLM_API_KEY`, else the first of `keys`."""
 
 
 def load(
@@ -83,6 +88,7 @@ def load(
     check_host(document)
     check_no_secrets(document)
     secrets = read_secrets(document, config.secrets, environ) if config else {}
+    keys = read_keys(document, config.gateway, environ) if config else {}
     if document.problems or config is None or backend is None or backend_options is None:
         raise ConfigErrors(path, document.problems)
     return Checked(
@@ -93,6 +99,8 @@ def load(
         engine_options=engine_options,
         from_environment=document.raw,
         secrets=secrets,
+        keys=keys,
+        api_key=environ.get("RAYLLM_API_KEY", "").strip() or next(iter(keys.values()), None),
     )
 
 

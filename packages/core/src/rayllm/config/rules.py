@@ -107,16 +107,16 @@ def check_launch(document: Document, engine: AnyEngine, options: Options, name: 
 
 
 def check_host(document: Document) -> None:
-    """Only this machine may reach the gateway as long as it asks nobody for a key."""
+    """Other machines may only reach a gateway that asks for a key."""
     gateway = document.data.get("gateway")
     host = gateway.get("host") if isinstance(gateway, dict) else None
-    if not isinstance(host, str) or _is_loopback(host):
+    if not isinstance(gateway, dict) or not isinstance(host, str) or _is_loopback(host) or gateway.get("keys"):
         return
     shown = document.raw.get(("gateway", "host"), host)
     document.problem(
-        ("gateway", "host"),
-        f'"{shown}" is refused: only loopback until RayLLM has API keys, since anyone who reaches it could use it',
-        cure="host: 127.0.0.1; from another machine, a tunnel: ssh -L 8000:127.0.0.1:8000 HOST",
+        ("gateway", "keys"),
+        f'required, because gateway.host "{shown}" is reachable from other machines',
+        cure="keys: {env: RAYLLM_API_KEYS}, after: export RAYLLM_API_KEYS=$(rayllm keys new)",
     )
 
 

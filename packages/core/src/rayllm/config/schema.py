@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints, model_validator
 
@@ -109,10 +109,12 @@ class GatewayConfig(Strict):
     """The OpenAI-compatible endpoint."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. Only this machine's own (`127.0.0.1`, `localhost`, `::1`) until RayLLM has API keys:
-    whoever reaches the endpoint can use it."""
+    """The address to listen on. Beyond this machine's own (`127.0.0.1`, `localhost`, `::1`), `keys` are needed."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Where OpenAI clients go: `http://HOST:PORT/v1`."""
+    keys: SecretSource | Literal["required"] | None = None
+    """Where `rayllm up` reads API keys, one on each line or between commas, as `NAME=KEY` or `KEY`; or `required`: the
+    only keys are those of `rayllm keys add`. Without it, whoever reaches the endpoint can use it."""
     aliases: dict[ModelName, str | dict[str, Annotated[int, Field(ge=1)]]] = Field(default_factory=dict)
     """Other names that clients may send as `model`, each for a model or for several by weight: `{new: 5, old: 95}`."""
     max_body: Annotated[ByteSize, Field(ge=262_144, le=268_435_456)] = ByteSize(64 << 20)

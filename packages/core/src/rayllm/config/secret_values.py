@@ -1,4 +1,4 @@
-"""Reading the values of `secrets:` on the operator's side; what is wrong with one is told without its value."""
+"""Reading secrets on the operator's side; what is wrong with one is told without its value."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ def read_secrets(document: Document, sources: Mapping[str, SecretSource], enviro
     """
     found: dict[str, str] = {}
     for name, source in sources.items():
-        path: KeyPath = ("secrets", name)
-        value = (
-            _of_variable(document, (*path, "env"), source.env, environ)
-            if source.env is not None
-            else _of_file(document, (*path, "file"), source.file or "")
-        )
-        if value:
+        if value := read_secret(document, ("secrets", name), source, environ):
             found[name] = value
             document.secrets[value] = f"the secret {name}"
     return found
+
+
+def read_secret(document: Document, path: KeyPath, source: SecretSource, environ: Mapping[str, str]) -> str | None:
+    """The text of one secret, without white space around it; None, and noted in the document, if it can't be read."""
+    if source.env is not None:
+        return _of_variable(document, (*path, "env"), source.env, environ)
+    return _of_file(document, (*path, "file"), source.file or "")
 
 
 def _of_variable(document: Document, path: KeyPath, name: str, environ: Mapping[str, str]) -> str | None:

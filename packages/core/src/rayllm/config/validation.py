@@ -80,9 +80,11 @@ def _locate(data: Any, error: Error) -> tuple[KeyPath, KeyPath]:
 
 def _of_one_branch(base: KeyPath, found: Sequence[tuple[KeyPath, Error]]) -> dict[KeyPath, list[Error]]:
     """Errors by place. Of a union's branches, those count that the value came nearest to."""
-    near = [(path, item) for path, item in found if path != base or item["type"] not in WANTED]
+    inside = [(path, item) for path, item in found if path != base]
+    valued = [(path, item) for path, item in found if item["type"] not in {*WANTED, "literal_error"}]
+    named = [(path, item) for path, item in found if item["type"] not in WANTED]
     by_place: dict[KeyPath, list[Error]] = {}
-    for path, item in near or found:
+    for path, item in inside or valued or named or found:
         by_place.setdefault(path, []).append(item)
     return by_place
 

@@ -92,6 +92,7 @@ def gateway_settings(config: DeploymentConfig) -> GatewaySettings:
             name: {target: 1} if isinstance(target, str) else target
             for name, target in sorted(config.gateway.aliases.items())
         },
+        keys_required=config.gateway.keys is not None,
         max_body=int(config.gateway.max_body),
     )
 
