@@ -96,7 +96,9 @@ def demo(session: nox.Session) -> None:
 @nox.session(tags=["tests"])
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
-    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "anthropic", "matplotlib", "openai", "pytest")
+    install(
+        session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "anthropic", "h2", "matplotlib", "openai", "pytest"
+    )
     pytest(session, "tests/integration")
 
 
@@ -113,7 +115,9 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and changelog fragments."""
-    install(session, *PACKAGES, "anthropic", "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml")
+    install(
+        session, *PACKAGES, "anthropic", "h2", "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml"
+    )
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run(

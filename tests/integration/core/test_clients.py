@@ -129,3 +129,22 @@ def test_an_answer_that_breaks_off_is_an_error(gateway: Any, engine: Any) -> Non
         with pytest.raises(anthropic.InternalServerError, match="the engine broke off") as said:
             of_anthropic.messages.create(model="a", messages=SAID, max_tokens=3)
         assert said.value.status_code == 502
+
+
+def test_a_cut_stream_is_an_error_over_http2_too(gateway: Any, engine: Any) -> None:
+    """The stream is reset, where HTTP/1.1 lacks its last chunk."""
+    port, process = engine("--token-s", "0.02")
+    gateway.haproxy.start(gateway.view(ModelRoute("a", KEY, (Upstream("r1", "127.0.0.1", port),))))
+    body = {"model": "a", "messages": SAID, "stream": True, "max_tokens": 4000}
+    url = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+    with (
+        httpx2.Client(http1=False, http2=True, timeout=BOUND_S) as client,
+        client.stream("POST", url, json=body) as answer,
+    ):
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+        parts = answer.iter_bytes()
+        next(parts)
+        process.kill()
+        with pytest.raises(httpx2.RemoteProtocolError, match="StreamReset"):
+            for _ in parts:
+                pass
