@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import cli, overhead, up
+from benchmarks.gateway import side_by_side
 from benchmarks.picture import draw
 from benchmarks.report import between_marks, page, read_all, short
 from benchmarks.results import Result
@@ -26,10 +27,13 @@ SUBJECTS: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", overhead.FAKE),
     "cli": lambda: cli.measure(pairs=12, installed=True),
     "up": lambda: up.measure(rounds=6),
+    "gateway": lambda: side_by_side.on_mock(side_by_side.FULL),
+    "gateway-vllm": lambda: side_by_side.on_vllm(side_by_side.FULL),
 }
 QUICK: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", replace(overhead.FAKE, rounds=1, requests={1: 4, 8: 2})),
     "cli": lambda: cli.measure(pairs=1, installed=False),
+    "gateway": lambda: side_by_side.on_mock(side_by_side.QUICK),
 }
 """What shows in less than a minute that all of it works; too little to tell anything."""
 

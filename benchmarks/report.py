@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pairs import Median
-from benchmarks.results import Comparison, Figure, Result
+from benchmarks.results import Comparison, Figure, Result, SideBySide
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 HEAD = "| what | RayLLM | compared with | median of the pairs (95 %) | wanted | |\n|---|---|---|---|---|---|\n"
@@ -49,7 +49,24 @@ def _section(result: Result) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
     told = f"{result.date}, {result.machine}; {versions}. {result.method[:1].upper()}{result.method[1:]}."
     rows = "".join(map(_row, _rows(result)))
-    return f"## {result.title}\n\n{told}\n\n{HEAD}{rows}"
+    return f"## {result.title}\n\n{told}\n\n{_side_by_side(result.side_by_side)}{HEAD}{rows}"
+
+
+def _side_by_side(rows: Sequence[SideBySide]) -> str:
+    """A table with a column for each program: medians, and their intervals."""
+    if not rows:
+        return ""
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    lines = [f"| what | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for row in rows:
+        cells = (_median(row.values[name]) if row.values.get(name) else "" for name in names)
+        lines.append(f"| {row.what}, {row.unit} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _median(values: Sequence[float]) -> str:
+    own = Median.of(values)
+    return f"{_number(own.value)} ({_number(own.low)} to {_number(own.high)})" if own.count > 1 else _number(own.value)
 
 
 def _row(row: Comparison | Figure, label: str = "") -> str:

@@ -64,6 +64,16 @@ class Figure:
         return None if self.bound is None else Median.of(self.values).keeps(self.bound, at_least=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """One quantity of several programs, measured in turn."""
+
+    what: str
+    unit: str
+    values: dict[str, list[float]]
+    """By the program's name; the same for each row of a result, but for those that have none."""
+
+
 def versions(names: Iterable[str] = SHOWN) -> dict[str, str]:
     """What is installed beside this, and Python."""
     found = {"python": platform.python_version()}
@@ -99,6 +109,7 @@ class Result:
     """What was done, in words."""
     comparisons: list[Comparison] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    side_by_side: list[SideBySide] = field(default_factory=list)
     date: str = field(default_factory=lambda: dt.datetime.now(dt.timezone.utc).date().isoformat())
     machine: str = field(default_factory=machine)
     versions: dict[str, str] = field(default_factory=versions)
@@ -115,7 +126,9 @@ class Result:
         """What `write` wrote."""
         told = json.loads(file.read_text())
         comparisons = [Comparison(**row) for row in told.pop("comparisons")]
-        return cls(comparisons=comparisons, figures=[Figure(**row) for row in told.pop("figures")], **told)
+        figures = [Figure(**row) for row in told.pop("figures")]
+        side_by_side = [SideBySide(**row) for row in told.pop("side_by_side", [])]
+        return cls(comparisons=comparisons, figures=figures, side_by_side=side_by_side, **told)
 
 
 def rounded(value: Any) -> Any:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from benchmarks import many_plugins
+from benchmarks.gateway.client import Work, whole
+from benchmarks.gateway.mock import answer_of, chunks_of
 from benchmarks.pairs import Median, outside, percentile
 from benchmarks.report import BEGIN, END, between_marks, page, read_all, short
-from benchmarks.results import Comparison, Figure, Result
+from benchmarks.results import Comparison, Figure, Result, SideBySide
 
 ROOT = Path(__file__).parents[3]
 
@@ -79,7 +81,7 @@ def test_percentiles() -> None:
 
 def test_a_result_is_what_was_written(tmp_path: Path) -> None:
     """Every value, and where and when it was taken."""
-    told = result()
+    told = result(side_by_side=[SideBySide(what="CPU", unit="µs", values={"a": [2.0]})])
     told.write(tmp_path)
     assert read_all(tmp_path) == [told]
     assert "cores of" in told.machine
@@ -92,6 +94,36 @@ def test_a_page_shows_both_sides_and_the_verdict() -> None:
     assert "| validate | 310 ms (300 to 321) | | | ≤ 1000 ms | not resolved here |" in page([result()])
     assert f"| it: {row}" in short([result()])
     assert "validate" not in short([result()])
+
+
+def test_a_table_has_a_column_for_each_program() -> None:
+    """Empty where one has no value."""
+    rows = [
+        SideBySide(what="CPU", unit="µs", values={"a": [2.0], "b": [1.0, 3.0]}),
+        SideBySide(what="x", unit="s", values={"b": [1.0]}),
+    ]
+    text = page([result(side_by_side=rows)])
+    assert "| what | a | b |\n|---|---|---|\n| CPU, µs | 2 | 2 (1 to 3) |\n| x, s |  | 1 |\n" in text
+
+
+def in_pieces(body: bytes, size: int) -> bytes:
+    """An answer in HTTP chunks of so many bytes, wherever that parts a word."""
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10**6])
+def test_the_load_client_tells_a_whole_answer_from_a_cut_one(size: int) -> None:
+    """However the gateway cuts it in HTTP chunks; a word, the end or the status may lack."""
+    events = chunks_of(5)
+    work = Work(port=1, tokens=5, stream=True)
+    assert whole(in_pieces(b"".join(events), size), work)
+    assert not whole(in_pieces(b"".join(events[1:]), size), work)
+    assert not whole(in_pieces(b"".join(events[:-1]), size), work)
+    assert not whole(in_pieces(b"".join(events), size).replace(b"200 OK", b"503 No", 1), work)
+    assert whole(in_pieces(answer_of(5), size), Work(port=1, tokens=5))
+    assert not whole(in_pieces(answer_of(4), size), Work(port=1, tokens=5))
 
 
 def test_only_what_is_between_the_marks_changes() -> None:
