@@ -75,6 +75,7 @@ def raw() -> Iterator[RawEngine]:
     """An engine that writes what it is told."""
     engine = RawEngine()
     yield engine
+    engine.listener.shutdown(socket.SHUT_RDWR)  # ends the thread that waits in it: it would go on taking connections
     engine.listener.close()
 
 
@@ -305,8 +306,13 @@ def test_kill_9_of_haproxy_loses_no_usage(served: Any, tmp_path: Path) -> None:
         before = gateway.processes()
         os.kill(max(before), signal.SIGKILL)
         gateway.until(lambda before=before: max(before) not in gateway.processes())
-        gateway.haproxy.apply(gateway.view(ModelRoute("a", "k", (raw.route,))))
+        gateway.until(lambda: _listens(gateway.port))
     ledger = Ledger(gateway.access, tmp_path / "records.sqlite")
     row = ledger.usage(0, 1e11)[0]
     assert (row.requests, row.prompt_tokens, row.completion_tokens) == (60, 60, 120)
     ledger.close()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
