@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, large, log, naming, reading, scripts
+from rayllm.serving.haproxy import access, bodies, large, log, naming, reading
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.models import backend_of
 from rayllm.serving.haproxy.places import NEXT_SOCKET
@@ -35,7 +35,6 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield f"bind unix@{NEXT_SOCKET} mode 600 name next"
     yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
     yield from log.logged()
-    yield from scripts.filters(view)
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
     yield "acl admin path_beg /rayllm/"
@@ -51,6 +50,7 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from _no_endpoint()
     yield from reading.by_body(view)
     yield from naming.resolve(view)
+    yield from bodies.attach()
     yield "use_backend next-worker if { stopping }"
     yield "use_backend rayllm-admin if admin"
     yield from large.handed_over()
@@ -60,12 +60,12 @@ def _gateway(view: GatewayView) -> Iterator[str]:
 def _sized(view: GatewayView) -> Iterator[str]:
     yield from large.take_over()
     yield from log.logged()
-    yield from scripts.filters(view)
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
     yield from access.permit()
     yield from reading.named()
     yield from naming.resolve(view)
+    yield from bodies.attach()
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
 
 
