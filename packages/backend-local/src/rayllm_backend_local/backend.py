@@ -50,7 +50,10 @@ class LocalBackend(ClusterBackend):
             found = folder.state()
             runs = found is not None and processes.alive(found.supervisor)
             wanted = Wanted(
-                gateway_host=spec.gateway_host, gateway_port=spec.gateway_port, options=self._options.model_dump()
+                gateway_host=spec.gateway_host,
+                gateway_port=spec.gateway_port,
+                gateway_tls=spec.gateway_tls,
+                options=self._options.model_dump(),
             )
             if runs:
                 _check_same(folder, wanted)
@@ -85,7 +88,7 @@ class LocalBackend(ClusterBackend):
         return Cluster(
             name=name,
             dashboard_url=f"http://{LOOPBACK}:{state.dashboard_port}",
-            gateway_url=f"http://{wanted.gateway_host}:{wanted.gateway_port}",
+            gateway_url=f"{'https' if wanted.gateway_tls else 'http'}://{wanted.gateway_host}:{wanted.gateway_port}",
             token=folder.token() or None,
             state=stage,
             reason=reason,

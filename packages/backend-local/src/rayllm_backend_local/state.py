@@ -19,6 +19,7 @@ class Wanted:
 
     gateway_host: str
     gateway_port: int
+    gateway_tls: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 

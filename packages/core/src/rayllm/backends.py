@@ -26,6 +26,8 @@ class ClusterSpec:
     """The cluster's name: how it is found again from anywhere."""
     gateway_host: str
     gateway_port: int
+    gateway_tls: bool = False
+    """True where the gateway speaks HTTPS."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values by name, for the files `$RAYLLM_HOME/secrets/NAME` (mode 0600) of the nodes that need them. They may stand
     in no log, argument list or report."""
@@ -58,6 +60,9 @@ class Cluster:
     """Ray's dashboard, without a trailing slash: `http://127.0.0.1:8265`."""
     gateway_url: str
     """Where OpenAI clients go, without `/v1`."""
+    certificate: str | None = field(default=None, repr=False)
+    """The gateway's own certificate as PEM, which is no secret: RayLLM's side trusts it, and nothing else, under
+    `gateway_url`, whatever name stands in it. None where that is no HTTPS."""
     token: str | None = field(default=None, repr=False)
     """Ray's authentication token; a secret."""
     state: Literal["ready", "starting", "failed"] = "ready"

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from rayllm.cluster.connection import connect
+from rayllm.cluster.connection import TokenError, UnreachableError, connect
+from rayllm.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
     from rayllm.backends import Cluster
 
 LEASE_S = 30.0
+CHANGE_S = 30.0
+"""A change is answered when HAProxy goes by it."""
+_ASKED_WRONG = frozenset({400, 404, 409})
 RELEASES = 3
 """How often the lease is given back before it is left to run out."""
 
@@ -22,7 +26,9 @@ class AdminApi:
     def __init__(self, cluster: Cluster) -> None:
         url = f"{cluster.gateway_url}/rayllm/v1"
         # Ray's own header: some platforms' ingress takes Authorization for itself.
-        self._http = connect(url, cluster.token, header="x-ray-authorization", timeout_s=5.0)
+        self._http = connect(
+            url, cluster.token, header="x-ray-authorization", timeout_s=5.0, certificate=cluster.certificate
+        )
 
     def state(self) -> dict[str, Any] | None:
         """The directory's snapshot of the deployment; None while the gateway does not answer."""
@@ -54,6 +60,32 @@ class AdminApi:
                 return
             except httpx.HTTPError:
                 continue  # a gateway that is busy, or just being reloaded
+
+    def ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """Ask for something that has to be answered; `request` as httpx takes it.
+
+        Raises:
+            UnreachableError: the gateway does not answer, or not now.
+            TokenError: the cluster's token is another one.
+            InputError: the gateway finds something wrong with what was asked, in its words.
+            ClusterError: it can't do it.
+        """
+        try:
+            answer = self._http.request(method, path, timeout=CHANGE_S, **request)
+            value = answer.json()
+        except (httpx.HTTPError, ValueError) as problem:
+            cure = "what is with it: rayllm status gateway"
+            raise UnreachableError("the gateway does not answer", cause=str(problem), cure=cure) from problem
+        if not isinstance(value, dict):
+            raise ClusterError("what answers at the gateway's address is no gateway of RayLLM")
+        if answer.is_success:
+            return value
+        said = str((value.get("error") or {}).get("message") or answer.text[:500])
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise TokenError(said, topic="token")
+        if answer.status_code in _ASKED_WRONG:
+            raise InputError(said)
+        raise ClusterError(f"the gateway could not do it (HTTP {answer.status_code})", cause=said)
 
     def close(self) -> None:
         """Drop the connection."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,6 +55,9 @@ def _wrong(pem: str) -> str:
         return "holds no private key"
     if "ENCRYPTED" in pem:
         return "holds a private key with a passphrase, which nobody could type on the node"
+    import ssl
+    import tempfile
+
     # The library reads files alone; this one is closed to others, and gone in a moment.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "gateway.pem")

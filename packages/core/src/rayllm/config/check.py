@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from rayllm.backends import AnyBackend
 from rayllm.config.api_keys import read_keys
 from rayllm.config.building import read_document
+from rayllm.config.certificate import check_certificate
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
 from rayllm.config.problems import ConfigErrors
+from rayllm.config.routing import check_routing
 from rayllm.config.rules import (
     check_environment,
     check_host,
@@ -42,6 +44,8 @@ class Checked:
     backend_options: Options
     engine_options: dict[str, Options]
     """Each model's validated `options:`, by the model's name."""
+    endpoints: Mapping[str, Sequence[str]]
+    """`Engine.endpoints` of the engines in use, by the engine's name."""
     from_environment: Mapping[KeyPath, str]
     """Text as written (`${env:TOKEN}`) of each value that came from the environment, by its path in the file."""
     secrets: Mapping[str, str] = field(repr=False)
@@ -85,9 +89,12 @@ def load(
     if config is not None:
         for name, checked in engine_options.items():
             check_launch(document, plugins.engines[config.models[name].engine], checked, name, config.models[name])
+        check_routing(document, config)
     check_host(document)
     check_no_secrets(document)
     secrets = read_secrets(document, config.secrets, environ) if config else {}
+    if config is not None:
+        check_certificate(document, config.gateway, config.secrets, secrets)
     keys = read_keys(document, config.gateway, environ) if config else {}
     if document.problems or config is None or backend is None or backend_options is None:
         raise ConfigErrors(path, document.problems)
@@ -97,6 +104,10 @@ def load(
         backend=backend,
         backend_options=backend_options,
         engine_options=engine_options,
+        endpoints={
+            name: sorted(plugins.engines[name].endpoints)
+            for name in sorted({model.engine for model in config.models.values()})
+        },
         from_environment=document.raw,
         secrets=secrets,
         keys=keys,

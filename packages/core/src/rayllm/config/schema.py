@@ -117,6 +117,8 @@ class GatewayConfig(Strict):
     only keys are those of `rayllm keys add`. Without it, whoever reaches the endpoint can use it."""
     aliases: dict[ModelName, str | dict[str, Annotated[int, Field(ge=1)]]] = Field(default_factory=dict)
     """Other names that clients may send as `model`, each for a model or for several by weight: `{new: 5, old: 95}`."""
+    tls: SecretName | None = None
+    """Name of the one of `secrets` that holds certificate, chain and private key as PEM: the endpoint speaks HTTPS."""
     max_body: Annotated[ByteSize, Field(ge=262_144, le=268_435_456)] = ByteSize(64 << 20)
     """The largest request body: `64MiB`, or a number of bytes."""
 

@@ -13,6 +13,8 @@ Kind = Literal["add", "change", "remove", "keep"]
 _DEFAULTS = asdict(RouteSettings())
 _IGNORED = frozenset({"attempt"})
 """Told in words: it is no key of the file."""
+_DERIVED = frozenset({"endpoints", "engine"})
+"""Of the gateway's settings: what follows from a model's engine and its code, and is told there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def _summary(name: str, app: Json) -> str:
     """One line: engine, weights, replicas, what each needs; the gateway's address."""
     args = app["args"]
     if name == GATEWAY_APP:
-        return f"http://{args['host']}:{args['port']}"
+        scheme = "https" if (_override(app).get("user_config") or {}).get("tls") else "http"
+        return f"{scheme}://{args['host']}:{args['port']}"
     weights = args["source"].rstrip("/").rpartition("/")[2] or args["source"]
     needs = [f"{args['gpus']} GPU"] if args["gpus"] else []
     needs += [f"{args['cpus']:g} CPU"] + ([f"{args['memory'] / 2**30:g} GiB"] if args["memory"] else [])
@@ -135,11 +138,16 @@ def _facts(app: Json) -> dict[str, Any]:
     facts |= {f"options.{name}": value for name, value in options.items()}
     facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
     facts["replicas"] = scaling_of(app)
-    settings = override.get("user_config") or {}
+    settings = _without(_DERIVED, override.get("user_config") or {})
     facts |= {name: sorted(value) if name == "models" else value for name, value in settings.items()}
     for model, how in (settings.get("models") or {}).items():
-        facts |= {f"{model}.routing.{name}": value for name, value in how.items() if value != _DEFAULTS.get(name)}
+        routing = _without(_DERIVED, how)
+        facts |= {f"{model}.routing.{name}": value for name, value in routing.items() if value != _DEFAULTS.get(name)}
     return facts
+
+
+def _without(names: frozenset[str], settings: Json) -> Json:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def _args(app: Json) -> Json:

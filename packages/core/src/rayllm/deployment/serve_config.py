@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayllm.config.schema import DeploymentConfig, ModelConfig, ReplicaRange
@@ -84,16 +84,21 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt
     }
 
 
-def gateway_settings(config: DeploymentConfig) -> GatewaySettings:
-    """What of the file changes at a running gateway."""
+def gateway_settings(config: DeploymentConfig, endpoints: Mapping[str, Sequence[str]]) -> GatewaySettings:
+    """What of the file changes at a running gateway; `endpoints` as in `Checked`."""
     return GatewaySettings(
-        models={name: RouteSettings(**model.routing.model_dump()) for name, model in sorted(config.models.items())},
+        models={
+            name: RouteSettings(**model.routing.model_dump(), engine=model.engine)
+            for name, model in sorted(config.models.items())
+        },
         aliases={
             name: {target: 1} if isinstance(target, str) else target
             for name, target in sorted(config.gateway.aliases.items())
         },
+        endpoints=endpoints,
         keys_required=config.gateway.keys is not None,
         max_body=int(config.gateway.max_body),
+        tls=config.gateway.tls,
     )
 
 
@@ -110,7 +115,7 @@ def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) 
     options = {
         "name": GATEWAY_DEPLOYMENT,
         "num_replicas": 1,
-        "user_config": gateway_settings(config).to_user_config(),
+        "user_config": gateway_settings(config, checked.endpoints).to_user_config(),
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": STOP_S,
         "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress
+from rayllm.config.certificate import certificate_of
 from rayllm.errors import ClusterError, InputError
 from rayllm.names import did_you_mean
 
@@ -31,7 +32,11 @@ class Session:
         """Create the cluster, or take the one that is there."""
         gateway = self.checked.config.gateway
         spec = ClusterSpec(
-            name=self.name, gateway_host=gateway.host, gateway_port=gateway.port, secrets=self.checked.secrets
+            name=self.name,
+            gateway_host=gateway.host,
+            gateway_port=gateway.port,
+            gateway_tls=gateway.tls is not None,
+            secrets=self.checked.secrets,
         )
         return self._placed(self.backend.ensure(spec, progress))
 
@@ -74,4 +79,9 @@ class Session:
         """With the gateway's address from the file, where the platform does not give another."""
         gateway = self.checked.config.gateway
         host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-        return replace(cluster, gateway_url=cluster.gateway_url or f"http://{host}:{gateway.port}")
+        scheme = "https" if gateway.tls else "http"
+        return replace(
+            cluster,
+            gateway_url=cluster.gateway_url or f"{scheme}://{host}:{gateway.port}",
+            certificate=certificate_of(self.checked.secrets[gateway.tls]) if gateway.tls else None,
+        )

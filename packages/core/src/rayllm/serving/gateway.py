@@ -20,7 +20,7 @@ from rayllm.serving.admin import AdminApi
 from rayllm.serving.admin_keys import KeysApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
-from rayllm.serving.gateway_view import view_of
+from rayllm.serving.gateway_view import certificate, view_of
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, KeyRule
 from rayllm.serving.keys import ray_token
@@ -45,6 +45,8 @@ class Gateway:
         self.spec = GatewaySpec.from_args(args)
         self._id = uuid.uuid4().hex[:8]
         self._settings = GatewaySettings(models={})
+        self._tls: str | None = None
+        self._refused: str | None = None
         self._snapshot: Snapshot | None = None
         self._problem: RayllmError | None = None
         self._deaths: list[float] = []
@@ -73,6 +75,8 @@ class Gateway:
         One that runs already goes on with the replicas it knows until the directory has told who there is.
         """
         self._settings = GatewaySettings.from_user_config(user_config)
+        with in_words():
+            self._tls = certificate(self._settings)
         with in_words():
             await self._apply()
         if not self._tasks:
@@ -106,7 +110,10 @@ class Gateway:
 
     def _view(self) -> GatewayView:
         keys = self._rules()
-        return view_of(self.spec, self._settings, self._snapshot, self._network, run_dir=self._run_dir.path, keys=keys)
+        place = self._run_dir.path
+        return view_of(
+            self.spec, self._settings, self._snapshot, self._network, run_dir=place, keys=keys, tls=self._tls
+        )
 
     async def _apply(self) -> None:
         if self._haproxy.adopted and self._snapshot is None:
@@ -122,6 +129,7 @@ class Gateway:
                 if not self._is_early(snapshot):
                     self._snapshot = snapshot
                     await self._apply()
+                    await self._renew_certificate()
                     version = snapshot["version"]
                 else:
                     await asyncio.sleep(ALIVE_S)
@@ -136,6 +144,21 @@ class Gateway:
                 logger.exception("HAProxy refused its configuration")
                 self._problem = problem
                 return
+
+    async def _renew_certificate(self) -> None:
+        """Serve the certificate that the node has now; one that HAProxy refuses is told of once, the old one stays."""
+        try:
+            found = await asyncio.to_thread(certificate, self._settings)
+        except RayllmError:  # gone, perhaps to come back in a moment
+            return
+        if found in {self._tls, self._refused}:
+            return
+        before, self._tls = self._tls, found
+        try:
+            await self._apply()
+        except RayllmError:
+            self._tls, self._refused = before, found
+            logger.exception("HAProxy refused the gateway's new certificate")
 
     def _is_early(self, snapshot: Snapshot) -> bool:
         """True for a directory that was just restarted and has not yet heard from the replicas we know."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from rayllm.serving.directory.state import Snapshot
+from rayllm.engines import OPENAI_ENDPOINTS
+from rayllm.errors import RayllmError
+from rayllm.serving.directory.state import ReplicaReport, Snapshot
 from rayllm.serving.haproxy.view import Alias, GatewayView, KeyRule, ModelRoute, Upstream
 from rayllm.serving.keys import internal_key, ray_token
-from rayllm.serving.spec import GatewaySettings, GatewaySpec
+from rayllm.serving.secrets import place_of, secret
+from rayllm.serving.spec import GatewaySettings, GatewaySpec, RouteSettings
 
 
 def view_of(
@@ -19,6 +23,7 @@ def view_of(
     *,
     run_dir: Path,
     keys: tuple[KeyRule, ...],
+    tls: str | None = None,
 ) -> GatewayView:
     """What HAProxy has to serve.
 
@@ -29,6 +34,7 @@ def view_of(
         network: `where.network_id()` of the gateway.
         run_dir: HAProxy's folder.
         keys: who may ask.
+        tls: `certificate(settings)`.
     """
     return GatewayView(
         deployment=spec.deployment,
@@ -40,7 +46,7 @@ def view_of(
                 model=model,
                 key=internal_key(spec.deployment, model),
                 upstreams=_upstreams(model, snapshot, network),
-                **asdict(how),
+                **_routing(how, settings),
             )
             for model, how in settings.models.items()
         ),
@@ -50,14 +56,45 @@ def view_of(
         admin_guarded=ray_token() is not None,
         keys_required=settings.keys_required,
         max_body=settings.max_body,
+        tls=tls,
     )
+
+
+def certificate(settings: GatewaySettings) -> str | None:
+    """Certificate, chain and key of the gateway as PEM; None where it speaks plain HTTP.
+
+    Raises:
+        RayllmError: this node lacks the secret.
+    """
+    if settings.tls is None:
+        return None
+    if found := secret(settings.tls):
+        return f"{found}\n"
+    raise RayllmError(
+        f"the gateway's certificate, the secret {settings.tls}, is not on this node",
+        cure=f"lay it there, readable by the user that runs Ray alone: {place_of(settings.tls)}",
+        topic="gateway",
+    )
+
+
+def _routing(how: RouteSettings, settings: GatewaySettings) -> dict[str, Any]:
+    told = asdict(how)
+    further = settings.endpoints.get(told.pop("engine"), ())
+    return {**told, "endpoints": tuple(sorted(OPENAI_ENDPOINTS.union(further)))}
 
 
 def _upstreams(model: str, snapshot: Snapshot | None, network: str) -> tuple[Upstream, ...]:
-    # A replica whose loopback is not ours is reached through Serve's proxy, which guards it with the internal key.
     replicas = snapshot["replicas"] if snapshot else []
-    return tuple(
-        Upstream(replica=replica["replica"], host=replica["host"], port=replica["port"])
-        for replica in sorted(replicas, key=lambda replica: replica["replica"])
-        if replica["model"] == model and replica["phase"] == "ready" and replica["network"] == network
-    )
+    ready = [replica for replica in replicas if replica["model"] == model and replica["phase"] == "ready"]
+    ways = [_way(replica, network) for replica in sorted(ready, key=lambda replica: replica["replica"])]
+    return tuple(way for way in ways if way)
+
+
+def _way(replica: ReplicaReport, network: str) -> Upstream | None:
+    """Straight to an engine on our own loopback, to another through its guard; None leaves it to Serve's proxy."""
+    name = replica["replica"]
+    if replica["network"] == network:
+        return Upstream(name, replica["host"], replica["port"])
+    if guard := replica.get("guard"):
+        return Upstream(name, *guard, guarded=True)
+    return None

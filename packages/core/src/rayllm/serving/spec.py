@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -83,6 +83,8 @@ class RouteSettings:
     max_ongoing: int = 256
     max_queue: int = 1024
     fallback: str | None = None
+    engine: str = ""
+    """What answers; `GatewaySettings.endpoints` tells what clients may ask it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class GatewaySettings:
     models: Mapping[str, RouteSettings]
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Other names, each with the weights of the models it stands for."""
+    endpoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """`Engine.endpoints` of the engines in use, by the engine's name."""
     keys_required: bool = False
     max_body: int = 64 << 20
     """Bytes."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, frontend, large, models, naming, scripts
+from rayllm.serving.haproxy import access, endpoints, frontend, large, models, naming, scripts
 from rayllm.serving.haproxy.answers import default_errors
 from rayllm.serving.haproxy.limits import BODY_IN_PLACE, HEADERS
-from rayllm.serving.haproxy.places import LARGE_CONFIG_FILE, RUNTIME_SOCKET
+from rayllm.serving.haproxy.places import LARGE_CONFIG_FILE, RUNTIME_SOCKET, TLS_FILE
 from rayllm.serving.haproxy.text import section
 from rayllm.serving.haproxy.view import GatewayView
 
@@ -21,7 +21,8 @@ _MOST_FILES = 40_000
 
 def files(view: GatewayView) -> dict[str, str]:
     """The files that the configuration names, by their names in `run_dir`."""
-    return {**scripts.files(), **maps(view), LARGE_CONFIG_FILE: large.render(view)}
+    tls = {TLS_FILE: view.tls} if view.tls else {}
+    return {**scripts.files(), **endpoints.files(view), **maps(view), **tls, LARGE_CONFIG_FILE: large.render(view)}
 
 
 def maps(view: GatewayView) -> dict[str, str]:

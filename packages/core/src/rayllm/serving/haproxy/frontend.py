@@ -5,8 +5,8 @@
 3. `/health` and RayLLM's admin API (which has a guard of its own) need no API key.
 4. Who asks (`access.identify`), and within their limits (`access.limit`)?
 5. The gateway's own answers: the list of models.
-6. The name of a model: from the path, else from the body (`reading`); a large body is read elsewhere (`large`) and comes
-   back to a second front door, which goes on from here.
+6. The name of a model: from the path, else from the body (`reading`); a large body is read elsewhere and comes
+   back to a second front door (`large`), which goes on from here.
 7. That name, or its alias, becomes a model (`naming`), if the key may use it.
 8. The model's backend (`models`) chooses a replica.
 """
@@ -18,10 +18,11 @@ from collections.abc import Iterator
 from rayllm.serving.haproxy import access, bodies, large, log, naming, reading
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.models import backend_of
-from rayllm.serving.haproxy.places import NEXT_SOCKET
+from rayllm.serving.haproxy.places import NEXT_SOCKET, TLS_FILE
 from rayllm.serving.haproxy.text import address, section
 from rayllm.serving.haproxy.view import GatewayView
 
+_TLS = f" ssl crt {TLS_FILE} alpn h2,http/1.1 ssl-min-ver TLSv1.2"
 _OWN_HEADERS = "x-rayllm-"
 
 
@@ -31,15 +32,19 @@ def sections(view: GatewayView) -> list[str]:
 
 
 def _gateway(view: GatewayView) -> Iterator[str]:
-    yield f"bind {address(view.host, view.port)}"
+    yield f"bind {address(view.host, view.port)}{_TLS if view.tls else ''}"
     yield f"bind unix@{NEXT_SOCKET} mode 600 name next"
     yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
     yield from log.logged()
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
-    yield "acl admin path_beg /rayllm/"
+    # Kept as variables: what a request is may not change when its path is shortened, or while its body comes.
+    yield "http-request set-var(txn.admin) bool(true) if { path_beg /rayllm/ }"
+    yield "acl admin var(txn.admin) -m bool"
     yield from access.guard_admin(view)
-    yield "http-request allow if { stopping }"
+    yield "http-request set-var(txn.next) bool(true) if { stopping }"
+    yield "acl for-next var(txn.next) -m bool"
+    yield "http-request allow if for-next"
     yield "http-request allow if admin"
     yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
     yield from access.identify(view)
@@ -51,7 +56,7 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from reading.by_body(view)
     yield from naming.resolve(view)
     yield from bodies.attach()
-    yield "use_backend next-worker if { stopping }"
+    yield "use_backend next-worker if for-next"
     yield "use_backend rayllm-admin if admin"
     yield from large.handed_over()
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
@@ -77,7 +82,7 @@ def _listing() -> Iterator[str]:
 
 
 def _no_endpoint() -> Iterator[str]:
-    own = "{ path /health /v1/models } || { path_beg /v1/models/ }"
+    own = "!by-path { path /health /v1/models } || !by-path { path_beg /v1/models/ }"
     nothing = OpenAiError(404, "there is no %[method] %[path,bytes(0,200),json(utf8ps)] here", "not_found")
     yield f"http-request return {nothing.answer()} if !METH_POST !by-path"
     yield f"http-request return {nothing.answer()} if {own}"

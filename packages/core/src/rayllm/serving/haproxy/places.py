@@ -6,6 +6,7 @@ A socket's path has at most 107 bytes; a home folder's may have more.
 from __future__ import annotations
 
 CONFIG_FILE = "haproxy.cfg"
+TLS_FILE = "tls.pem"
 RUNTIME_SOCKET = "haproxy.sock"
 MASTER_SOCKET = "master.sock"
 LARGE_CONFIG_FILE = "large.cfg"

@@ -21,6 +21,7 @@ def by_path() -> Iterator[str]:
     yield "http-request set-var(txn.name) path,field(3,/),url_dec if by-path"
     yield r"http-request replace-path ^/models/[^/]*(/.*)?$ \1 if by-path"
     yield "http-request set-path / if by-path !{ path -m len gt 0 }"
+    yield "http-request use-service lua.unknown-model if by-path !{ var(txn.name) -m len gt 0 }"
 
 
 def by_body(view: GatewayView) -> Iterator[str]:

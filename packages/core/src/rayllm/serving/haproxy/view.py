@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rayllm.serving.haproxy.text import check_host, check_key, check_name, check_port
+from rayllm.engines import OPENAI_ENDPOINTS
+from rayllm.serving.haproxy.text import check_host, check_key, check_name, check_path, check_port
 from rayllm.serving.spec import Balance
 
 DEFAULT_MAX_BODY = 64 << 20
@@ -54,6 +55,8 @@ class ModelRoute:
     """Requests that may wait; more get 429."""
     fallback: str | None = None
     """The model that answers while no replica of this one can."""
+    endpoints: tuple[str, ...] = tuple(sorted(OPENAI_ENDPOINTS))
+    """Paths that clients may use, as in `Engine.endpoints`."""
     names: tuple[str, ...] = ()
     """Further names that its engine itself knows (LoRA adapters): a request keeps them."""
 
@@ -61,6 +64,8 @@ class ModelRoute:
         for name in (self.model, *self.names):
             check_name(name, "model name")
         check_key(self.key, f"model {self.model!r}")
+        for path in self.endpoints:
+            check_path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +136,8 @@ class GatewayView:
     """False where the cluster has no token, and the admin API asks for none."""
     max_body: int = DEFAULT_MAX_BODY
     """Bytes of the largest request body."""
-    tls: Path | None = None
-    """PEM file with the certificate, its chain and its private key."""
+    tls: str | None = field(default=None, repr=False)
+    """The certificate, its chain and its private key, as PEM."""
 
     def __post_init__(self) -> None:
         check_name(self.deployment, "deployment name")
