@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
     from rayllm.checks import Check
     from rayllm.deployment.chat import ChatPart
+    from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
     from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options
@@ -28,6 +29,7 @@ _HOMES = {
     "rayllm.api": ("RayLLM",),
     "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
     "rayllm.deployment.chat": ("ChatPart",),
+    "rayllm.deployment.keys": ("ApiKey", "KeyUsage", "NewKey"),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
     "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
     "rayllm.checks": ("Check",),
@@ -39,6 +41,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ApiKey",
     "AsyncRayLLM",
     "Backend",
     "Change",
@@ -58,9 +61,11 @@ __all__ = [
     "FieldChange",
     "Gauges",
     "InputError",
+    "KeyUsage",
     "Launch",
     "ModelSource",
     "ModelStatus",
+    "NewKey",
     "Node",
     "Options",
     "Plan",

@@ -14,11 +14,14 @@ from rayllm.api import RayLLM, client_options, silent
 from rayllm.errors import InputError
 
 if TYPE_CHECKING:
+    import builtins
+
     import openai
 
     from rayllm.backends import Progress
     from rayllm.config.schema import DeploymentConfig
     from rayllm.deployment.chat import ChatPart
+    from rayllm.deployment.keys import ApiKey, Keys, KeyUsage, NewKey
     from rayllm.deployment.plan import Plan
     from rayllm.deployment.session import Session
     from rayllm.deployment.status import ModelStatus, Status
@@ -139,11 +142,62 @@ class AsyncRayLLM:
             from openai import AsyncOpenAI
         except ImportError as error:
             raise InputError("the `openai` package is not installed", cure="pip install openai") from error
-        return AsyncOpenAI(**await asyncio.to_thread(client_options, self.session) | options)
+        return AsyncOpenAI(**await asyncio.to_thread(client_options, self.session, options))
+
+    @property
+    def keys(self) -> AsyncKeys:
+        """As `RayLLM.keys`, its methods as coroutines: `await llm.keys.add("alice")`."""
+        return AsyncKeys(self._llm.keys)
 
     async def down(self, progress: Progress = silent) -> bool:
         """As `RayLLM.down`."""
         return await _stoppable(self._llm.down, progress)
+
+
+class AsyncKeys:
+    """The API keys of a deployment, `AsyncRayLLM.keys`: what a method does is what that of `RayLLM.keys` says."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    async def list(self) -> builtins.list[ApiKey]:
+        """As `Keys.list`."""
+        return await asyncio.to_thread(self._keys.list)
+
+    async def add(
+        self,
+        name: str,
+        *,
+        models: Sequence[str] | None = None,
+        expires_s: float | None = None,
+        requests_per_minute: int | None = None,
+        concurrent_requests: int | None = None,
+        tokens_per_minute: int | None = None,
+        tokens_per_day: int | None = None,
+    ) -> NewKey:
+        """As `Keys.add`."""
+        return await asyncio.to_thread(
+            self._keys.add,
+            name,
+            models=models,
+            expires_s=expires_s,
+            requests_per_minute=requests_per_minute,
+            concurrent_requests=concurrent_requests,
+            tokens_per_minute=tokens_per_minute,
+            tokens_per_day=tokens_per_day,
+        )
+
+    async def rotate(self, name: str, *, grace_s: int = 0) -> NewKey:
+        """As `Keys.rotate`."""
+        return await asyncio.to_thread(self._keys.rotate, name, grace_s=grace_s)
+
+    async def revoke(self, name: str) -> ApiKey:
+        """As `Keys.revoke`."""
+        return await asyncio.to_thread(self._keys.revoke, name)
+
+    async def usage(self, name: str | None = None, *, days: int = 30) -> builtins.list[KeyUsage]:
+        """As `Keys.usage`."""
+        return await asyncio.to_thread(self._keys.usage, name, days=days)
 
 
 async def _stoppable(work: Callable[[Progress], Found], progress: Progress) -> Found:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rayllm.backends import Progress
     from rayllm.config.schema import DeploymentConfig
     from rayllm.deployment.chat import ChatPart
+    from rayllm.deployment.keys import Keys
     from rayllm.deployment.plan import Plan
     from rayllm.deployment.session import Session
     from rayllm.deployment.status import ModelStatus, Status
@@ -214,7 +215,7 @@ class RayLLM:
         Closing the iterator ends the request, in the engine too.
 
         Raises:
-            InputError: the file has no such model, or several where none is named.
+            InputError: the file has no such model, or several where none is named; or there is no API key for it here.
             ClusterError: nobody can answer, the engine refuses the question, or the answer broke off.
         """
         from rayllm.deployment.chat import chat, question
@@ -226,17 +227,24 @@ class RayLLM:
         """A client of the endpoint, from the `openai` package.
 
         Args:
-            options: passed on to `openai.OpenAI`; `api_key` is not needed while the endpoint asks for none.
+            options: passed on to `openai.OpenAI`. Without `api_key` it is `$RAYLLM_API_KEY`, else the file's first key.
 
         Raises:
             ClusterError: the cluster is not there, or not ready.
-            InputError: the `openai` package is not installed.
+            InputError: the `openai` package is not installed, or the endpoint wants a key and there is none here.
         """
         try:
             from openai import OpenAI
         except ImportError as error:
             raise InputError("the `openai` package is not installed", cure="pip install openai") from error
-        return OpenAI(**client_options(self.session) | options)
+        return OpenAI(**client_options(self.session, options))
+
+    @property
+    def keys(self) -> Keys:
+        """The endpoint's API keys: `llm.keys.add("alice")`, `list`, `rotate`, `revoke`, `usage`."""
+        from rayllm.deployment.keys import Keys
+
+        return Keys(self.session)
 
     def down(self, progress: Progress = silent) -> bool:
         """Stop the models and the endpoint, and remove the cluster if RayLLM made it; False if there was nothing.
@@ -252,10 +260,20 @@ class RayLLM:
         return down(self.session, progress)
 
 
-def client_options(session: Session) -> dict[str, Any]:
-    """What a client from the `openai` package is made with.
+def client_options(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client from the `openai` package is made with: `options`, and what they leave open.
 
     Raises:
         ClusterError: the cluster is not there, or not ready.
+        InputError: the endpoint wants an API key, and there is none here.
     """
-    return {"base_url": f"{session.find_ready().gateway_url}/v1", "api_key": "none"}
+    from rayllm.deployment.file_keys import headers_of, key_headers
+
+    shown = headers_of(options["api_key"]) if isinstance(options.get("api_key"), str) else key_headers(session.checked)
+    headers = {"x-api-key": shown["x-api-key"]} if shown else {}
+    return {
+        "base_url": f"{session.find_ready().gateway_url}/v1",
+        "api_key": shown.get("x-api-key", "none"),
+        **options,
+        "default_headers": {**headers, **(options.get("default_headers") or {})},
+    }

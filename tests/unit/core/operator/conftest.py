@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
@@ -105,7 +105,7 @@ Open = Callable[..., Session]
 def opened(cluster: Cluster, tmp_path: Path) -> Open:
     """Make a session of a file's text; `create` and other capabilities as named."""
 
-    def make(text: str = FILE, *capabilities: str) -> Session:
+    def make(text: str = FILE, *capabilities: str, environ: Mapping[str, str] = {}) -> Session:
         def never(*_: Any) -> Any:
             raise AssertionError
 
@@ -123,6 +123,6 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
         )
         file = tmp_path / "rayllm.yaml"
         file.write_text(dedent(text))
-        return Session(load(file, plugins, {}), plugins)
+        return Session(load(file, plugins, environ), plugins)
 
     return make

@@ -12,8 +12,10 @@ import pytest
 from tests.unit.core.operator.conftest import Open
 
 from rayllm import AsyncRayLLM, InputError, RayLLM
+from rayllm.aio import AsyncKeys
 from rayllm.cluster.bundle import Bundle
 from rayllm.deployment import proposal, watch
+from rayllm.deployment.keys import Keys
 from rayllm.testing.fake_dashboard import App, FakeDashboard, Handler
 
 ONE = "name: demo\nmodels: {small: {engine: toy, source: file:/weights/small}}"
@@ -22,6 +24,7 @@ PUBLIC = [name for name in vars(RayLLM) if not name.startswith("_")]
 OTHER = {
     "openai.OpenAI": "openai.AsyncOpenAI",
     "RayLLM": "AsyncRayLLM",
+    "Keys": "AsyncKeys",
     "Generator[str, None, None]": "AsyncGenerator[str, None]",
     "Generator[ChatPart, None, None]": "AsyncGenerator[ChatPart, None]",
 }
@@ -55,6 +58,15 @@ def test_both_have_the_same_methods(name: str) -> None:
 def test_neither_has_more() -> None:
     """No method of one alone."""
     assert sorted(PUBLIC) == sorted(name for name in vars(AsyncRayLLM) if not name.startswith("_"))
+
+
+def test_keys_have_the_same_methods() -> None:
+    """Each a coroutine, with the same signature."""
+    names = [name for name in vars(Keys) if not name.startswith("_")]
+    assert names == [name for name in vars(AsyncKeys) if not name.startswith("_")]
+    for name in names:
+        assert inspect.iscoroutinefunction(getattr(AsyncKeys, name))
+        assert inspect.signature(getattr(Keys, name)) == inspect.signature(getattr(AsyncKeys, name))
 
 
 def test_what_they_return(opened: Open, dashboard: FakeDashboard) -> None:

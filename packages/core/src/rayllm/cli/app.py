@@ -20,6 +20,7 @@ from rayllm.cli.down import down
 from rayllm.cli.env import env_build, env_check, env_list, env_prune
 from rayllm.cli.explain import explain
 from rayllm.cli.init import init
+from rayllm.cli.keys import keys_add, keys_list, keys_new, keys_revoke, keys_rotate, keys_usage
 from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins
@@ -47,9 +48,15 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     render,
 )
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
-GROUPS = {"env": (env_list, env_build, env_check, env_prune)}
+GROUPS = {
+    "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
+    "env": (env_list, env_build, env_check, env_prune),
+}
 """Nouns with verbs under them; a verb is a function `NOUN_VERB`."""
-HELP_OF = {"env": "Look at, build and remove engines' environments on this machine."}
+HELP_OF = {
+    "keys": "Add, list, rotate and revoke API keys; see what was used.",
+    "env": "Look at, build and remove engines' environments on this machine.",
+}
 CLASSES = {logs: LogsCommand}
 """Commands that read their arguments in a way of their own."""
 

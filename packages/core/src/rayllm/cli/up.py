@@ -39,7 +39,7 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
     if json:
         output.print_json(status.to_json())
     else:
-        _say_what_next(status, output)
+        _say_what_next(status, output, keyed=llm.config.gateway.keys is not None)
 
 
 def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
@@ -54,8 +54,9 @@ def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
     return not plan.stops or confirmed(f"This stops or restarts {', '.join(plan.stops)}. Go on?", output, yes=yes)
 
 
-def _say_what_next(status: Status, output: Output) -> None:
+def _say_what_next(status: Status, output: Output, *, keyed: bool) -> None:
     model = next(iter(status.models), "MODEL")
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}'
-    output.say(f"\n  curl {status.gateway_url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
+    headers = "-H 'content-type: application/json'" + (' -H "x-api-key: $RAYLLM_API_KEY"' if keyed else "")
+    output.say(f"\n  curl {status.gateway_url}/v1/chat/completions {headers} -d '{body}'")
     output.say(f"  rayllm chat {model}      rayllm status      rayllm logs {model}      rayllm down")

@@ -8,6 +8,7 @@ from rayllm.backends import Cluster, Progress
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.deployment.file_keys import FileKeys
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import has_changes, plan
@@ -53,12 +54,14 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
                 if not api.has_package(bundle.name):
                     api.put_package(bundle.name, bundle.content)
             known = admin.failed_at()
+            keys = FileKeys(session.checked, admin, progress)
             _put(session, cluster, api, proposal)
 
             def keep() -> None:
                 # The gateway that grants the lease came up with this very change: who gets it first has the last word.
                 if renew() and not _is_taken(session, api, proposal):
                     _put(session, cluster, api, proposal)
+                keys.try_to_tell()
 
             def look() -> Status:
                 try:
@@ -67,7 +70,9 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
                     _require_there(session, problem)
                     raise
 
-            return Watch(set(session.checked.config.models), progress, known).run(look, keep)
+            status = Watch(set(session.checked.config.models), progress, known).run(look, keep)
+            keys.tell()
+            return status
     finally:
         admin.close()
 

@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rayllm.deployment.file_keys import key_headers
 from rayllm.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _DONE = "[DONE]"
 _NO_END = "the connection ended before the answer did"
 _RETRY = frozenset({502, 503, 504})
 _NOT_FOUND = 404
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Question:
     url: str
     """The gateway's, without a path."""
     body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """With the API key."""
 
 
 def question(
@@ -59,7 +63,7 @@ def question(
     """What is asked, and where.
 
     Raises:
-        InputError: the file has no such model, or several where none is named.
+        InputError: the file has no such model, or several where none is named; or there is no API key here.
         ClusterError: the cluster is not there, or not ready.
     """
     name = model or only_model(session)
@@ -67,7 +71,9 @@ def question(
     told = {"max_tokens": max_tokens, "temperature": temperature}
     body = {"model": name, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}}
     given = {key: value for key, value in told.items() if value is not None}
-    return Question(model=name, url=session.find_ready().gateway_url, body=body | given)
+    headers = key_headers(session.checked)
+    cluster = session.find_ready()
+    return Question(model=name, url=cluster.gateway_url, body=body | given, headers=headers)
 
 
 def only_model(session: Session) -> str:
@@ -96,7 +102,7 @@ def chat(asked: Question, session: Session) -> Generator[ChatPart, None, None]:
     try:
         with (
             connect(asked.url, None, header="", timeout_s=QUIET_S) as client,
-            client.stream("POST", PATH, json=asked.body, timeout=_timeouts()) as answer,
+            client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
                 answer.read()
@@ -121,7 +127,7 @@ async def chat_async(asked: Question, session: Session) -> AsyncGenerator[ChatPa
     try:
         async with (
             connect_async(asked.url, None, header="") as client,
-            client.stream("POST", PATH, json=asked.body, timeout=_timeouts()) as answer,
+            client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
                 await answer.aread()
@@ -193,6 +199,9 @@ def _refusal(asked: Question, session: Session, answer: httpx.Response) -> Clust
         said = _message(answer.json().get("error"))
     except (ValueError, AttributeError):
         said = answer.text[:500]
+    if answer.status_code == _UNAUTHORIZED:
+        cure = "export RAYLLM_API_KEY=…; a new one: rayllm keys add NAME"
+        return ClusterError("the endpoint refused the API key", cause=said, cure=cure, topic="api-key")
     if answer.status_code in _RETRY:
         return _not_answering(asked, session, said)
     if answer.status_code == _NOT_FOUND and "model_not_found" in answer.text:

@@ -52,7 +52,7 @@ class KeysApi:
         told = (await _body(request)).get("keys")
         if not isinstance(told, dict) or not all(is_name(name) and is_digest(told[name]) for name in told):
             return _error(400, 'the keys of the file are told as {"keys": {NAME: SHA256}}')
-        return await self._change(lambda: self._store.bootstrap(told), lambda _: {})
+        return await self._change(lambda: self._store.bootstrap(told), lambda _: {"keys": self._good()})
 
     async def _add(self, request: web.Request) -> web.Response:
         told = await _body(request)
@@ -77,6 +77,9 @@ class KeysApi:
         if not 0 <= grace_s <= _MOST_GRACE_S:
             return _error(400, f"the grace is at most {_MOST_GRACE_S} s")
         return await self._change(lambda: self._store.rotate(name, digest, grace_s), KeyRecord.shown)
+
+    def _good(self) -> int:
+        return sum(not key.revoked for key in self._store.all())
 
     async def _change(self, change: Callable[[], Done], shown: Callable[[Done], dict[str, Any]]) -> web.Response:
         async with self._changing:

@@ -108,6 +108,10 @@ class FakeDashboard(ThreadingHTTPServer):
         """The directory's, for the admin API; None while no gateway answers."""
         self.holder: str | None = None
         """Who has the right to change the deployment."""
+        self.keys: dict[str, Json] = {}
+        """The gateway's API keys, by name, as `rayllm.serving.admin_keys` shows them."""
+        self.usage: list[Json] = []
+        """What was used, as the admin API tells it."""
         self.asked: list[str] = []
         """`GET /path` of every request."""
         self.disturbances: deque[Disturbance] = deque()
@@ -199,7 +203,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200)
 
     def _admin(self, path: str, body: bytes) -> None:
-        if self.server.snapshot is None:
+        if path.startswith("/rayllm/v1/keys"):
+            self._keys(path, json.loads(body or b"{}"))
+        elif path.endswith("/usage"):
+            self.answer(200, {"usage": self.server.usage})
+        elif self.server.snapshot is None:
             self.answer(503)
         elif path.endswith("/state"):
             self.answer(200, self.server.snapshot)
@@ -211,3 +219,23 @@ class Handler(BaseHTTPRequestHandler):
             asker, dead = request["holder"], request["instead_of"]
             self.server.holder = asker if self.server.holder in {None, dead} else self.server.holder
             self.answer(200 if self.server.holder == asker else 409, {"holder": self.server.holder})
+
+    def _keys(self, path: str, told: Json) -> None:
+        keys, name = self.server.keys, path.removeprefix("/rayllm/v1/keys").strip("/").partition("/")[0]
+        if self.command == "GET":
+            self.answer(200, {"keys": list(keys.values())})
+        elif self.command == "PUT":
+            for file in told["keys"]:
+                keys[file] = _key(file, {}) | {"from_file": True}
+            self.answer(200, {"keys": len(keys)})
+        elif name and name not in keys:
+            self.answer(404, {"error": {"message": f"there is no key {name}"}})
+        else:
+            keys[name or told["name"]] = _key(name or told["name"], keys.get(name, told))
+            keys[name or told["name"]]["revoked"] = 1 if self.command == "DELETE" else None
+            self.answer(200, keys[name or told["name"]])
+
+
+def _key(name: str, told: Json) -> Json:
+    limits = ("models", "expires", "requests_per_minute", "concurrent_requests", "tokens_per_minute", "tokens_per_day")
+    return {"name": name, "from_file": False, "created": 1, "revoked": None} | {key: told.get(key) for key in limits}

@@ -38,7 +38,7 @@ class KeyStore:
         self._database: sqlite3.Connection | None = None
         self._known = {rule.id: KeyRecord.recovered(rule) for rule in last}
         try:
-            self._open()
+            self._refresh()
         except (OSError, sqlite3.Error):
             logger.exception("the records can't be opened; keys stay as HAProxy knows them")
 
@@ -63,6 +63,7 @@ class KeyStore:
             OSError: it can't be written.
             sqlite3.Error: the same.
         """
+        self._refresh()
         if (known := self._known.get(name)) and not known.revoked:
             raise KeyConflictError(f"there is a key {name} already: revoke or rotate it, or choose another name")
         self._check_digest(name, digest)
@@ -77,6 +78,7 @@ class KeyStore:
             OSError: it can't be written.
             sqlite3.Error: the same.
         """
+        self._refresh()
         key = self._known[name]
         if key.from_file:
             raise KeyConflictError(f"{name} comes from the deployment's file: change it there, then rayllm up")
@@ -96,6 +98,7 @@ class KeyStore:
             OSError: it can't be written.
             sqlite3.Error: the same.
         """
+        self._refresh()
         key = self._known[name]
         return key if key.revoked else self._keep([replace(key, revoked=_now(), retiring=())])[0]
 
@@ -109,6 +112,7 @@ class KeyStore:
             OSError: they can't be written.
             sqlite3.Error: the same.
         """
+        self._refresh()
         now, changed = _now(), []
         for name, digest in digests.items():
             self._check_digest(name, digest, besides=digests)
@@ -132,17 +136,17 @@ class KeyStore:
                 raise KeyConflictError(f"the same key is known as {key.id}")
 
     def _keep(self, changed: list[KeyRecord]) -> list[KeyRecord]:
-        database = self._database
-        if database is None or not self._path.exists():  # lost: what is known is written to a new one
-            self.close()
-            database = self._open()
         if changed:
-            _write(database, changed)
+            _write(self._refresh(), changed)
             self._known |= {key.id: key for key in changed}
         return changed
 
-    def _open(self) -> sqlite3.Connection:
-        self._database = database = open_database(self._path)
+    def _refresh(self) -> sqlite3.Connection:
+        """Read what the last gateway wrote after this one had begun; what was lost is written to a new file."""
+        database = self._database
+        if database is None or not self._path.exists():
+            self.close()
+            self._database = database = open_database(self._path)
         rows = database.execute(_SELECT).fetchall()
         if rows:
             self._known = {row[0]: KeyRecord.of_row(row) for row in rows}
