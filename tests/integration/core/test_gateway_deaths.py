@@ -94,7 +94,8 @@ def test_a_killed_haproxy_is_back_at_once(gateway: Any, upstream: Any, lives: An
         os.kill(before[which], signal.SIGKILL)
         gateway.until(lambda before=before: gateway.haproxies().get("master") not in {before["master"], None})
         assert seconds_until(gateway) < BACK_S
-        assert not {before["master"], before["worker"]} & set(gateway.processes())
+        dead = {before["master"], before["worker"]}
+        gateway.until(lambda dead=dead: not dead & set(gateway.processes()))
         assert gateway.haproxies()["keeper"] == before["keeper"]
         if owned:
             assert life.haproxy.wait(BACK_S)[0].startswith("haproxy.cfg ")
