@@ -219,7 +219,11 @@ def test_retry_after_is_true(gateway: Any, limit: int, before: int, now: int) ->
     if used(start) < limit:
         assert answer.status == 200
     else:
-        assert (answer.status, used(start + wait + 1) < limit, used(max(start, start + wait - 2)) >= limit) == (429, True, True)
+        assert (answer.status, used(start + wait + 1) < limit, used(max(start, start + wait - 2)) >= limit) == (
+            429,
+            True,
+            True,
+        )
 
 
 def test_concurrent_requests(gateway: Any, upstream: Any) -> None:

@@ -48,6 +48,8 @@ class Question:
     model: str
     url: str
     """The gateway's, without a path."""
+    certificate: str | None = None
+    """The gateway's, as PEM; None without HTTPS."""
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """With the API key."""
@@ -73,7 +75,9 @@ def question(
     given = {key: value for key, value in told.items() if value is not None}
     headers = key_headers(session.checked)
     cluster = session.find_ready()
-    return Question(model=name, url=cluster.gateway_url, body=body | given, headers=headers)
+    return Question(
+        model=name, url=cluster.gateway_url, certificate=cluster.certificate, body=body | given, headers=headers
+    )
 
 
 def only_model(session: Session) -> str:
@@ -101,7 +105,7 @@ def chat(asked: Question, session: Session) -> Generator[ChatPart, None, None]:
 
     try:
         with (
-            connect(asked.url, None, header="", timeout_s=QUIET_S) as client,
+            connect(asked.url, None, header="", timeout_s=QUIET_S, certificate=asked.certificate) as client,
             client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
@@ -126,7 +130,7 @@ async def chat_async(asked: Question, session: Session) -> AsyncGenerator[ChatPa
 
     try:
         async with (
-            connect_async(asked.url, None, header="") as client,
+            connect_async(asked.url, None, header="", certificate=asked.certificate) as client,
             client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
