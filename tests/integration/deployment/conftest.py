@@ -23,6 +23,7 @@ class Deployment:
         self.rayllm = rayllm
         self.port = free_port()
         self.secrets: dict[str, Any] = {}
+        self.gateway: dict[str, Any] = {}
         self.models: dict[str, Any] = {"one": QUICK, "two": {**QUICK, "options": {"answer": "two says so"}}}
 
     def write(self, **models: Any) -> None:
@@ -32,7 +33,7 @@ class Deployment:
                 "name": "it",
                 "cluster": {"backend": "local", "options": {"cpus": 4}},
                 "models": models or self.models,
-                "gateway": {"port": self.port},
+                "gateway": {"port": self.port, **self.gateway},
                 "secrets": self.secrets,
             }
         )
@@ -43,12 +44,13 @@ class Deployment:
         self.write()
         return self.rayllm("up", "--yes")
 
-    def post(self, model: str, timeout_s: float = 30, **body: Any) -> httpx.Response:
-        """Ask a model."""
+    def post(self, model: str, timeout_s: float = 30, key: str = "", **body: Any) -> httpx.Response:
+        """Ask a model, with an API key or without."""
         asked = {"model": model, "messages": [{"role": "user", "content": "hi"}], **body}
         url = f"http://127.0.0.1:{self.port}/v1/chat/completions"
         with httpx.Client(trust_env=False, timeout=timeout_s) as client:
-            return client.post(url, content=json.dumps(asked), headers={"content-type": "application/json"})
+            headers = {"content-type": "application/json", **({"x-api-key": key} if key else {})}
+            return client.post(url, content=json.dumps(asked), headers=headers)
 
     def answer(self, model: str) -> str:
         """What a model says."""

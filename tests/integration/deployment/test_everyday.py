@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -285,6 +286,65 @@ def test_from_asynchronous_python(llm: RayLLM) -> None:
         assert "✔ one: ready, answered a first prompt" in told
 
     asyncio.run(talk())
+
+
+def test_keys_of_the_file(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count from `up` on and end with it, without a restart; what asks from here shows the first of them."""
+    engine = deployment.engine_pid("one")
+    deployment.gateway = {"keys": {"file": "keys"}}
+    file = deployment.rayllm.folder / "keys"
+    file.touch(0o600)
+    file.write_text("old=sk-of-the-file-0000,sk-of-the-file-1111")
+    assert "2 from keys" in deployment.up()
+    assert deployment.post("one").status_code == 401
+    assert deployment.post("one", key="sk-of-the-file-0000").status_code == 200
+    file.write_text("sk-of-the-file-1111")
+    assert "1 from keys" in deployment.up()
+    assert deployment.post("one", key="sk-of-the-file-0000").status_code == 401
+    assert f"pid {engine}" in deployment.post("one", key="sk-of-the-file-1111").text
+    assert "fake one" in deployment.rayllm("chat", "one", "--once", "hi")
+    monkeypatch.setenv("RAYLLM_API_KEY", "sk-of-nobody-000000")
+    assert "the endpoint refused the API key" in deployment.rayllm("chat", "one", "--once", "hi", status=1)
+
+
+def test_keys_while_it_runs(deployment: Deployment) -> None:
+    """Added, used, limited, rotated under load, revoked: each change counts at once, and no good request fails."""
+    rayllm, codes = deployment.rayllm, []
+    keys = [rayllm.json("keys", "add", "bob", "--models", "one", "--expires", "1d")["key"]]
+    assert [deployment.post(model, key=keys[0]).status_code for model in ("one", "wide")] == [200, 404]
+    paced = rayllm.json("keys", "add", "paced", "--requests-per-minute", "1")["key"]
+    assert [deployment.post("one", key=paced).status_code for _ in range(2)] == [200, 429]
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            codes.append(deployment.post("one", key=keys[-1]).status_code)
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        keys.append(rayllm.json("keys", "rotate", "bob", "--grace", "1m")["key"])
+        keys.append(rayllm.json("keys", "rotate", "bob", "--grace", "1m")["key"])
+        stop.set()
+        assert [each.result() for each in asking] == [None, None]
+    assert set(codes) == {200}
+    assert [deployment.post("one", key=key).status_code for key in keys] == [200] * 3
+    keys.append(rayllm.json("keys", "rotate", "bob")["key"])
+    assert [deployment.post("one", key=key).status_code for key in keys[2:]] == [401, 200]
+    listed = {key["name"]: key["state"] for key in rayllm.json("keys", "list")}
+    assert listed == {"bob": "active", "default": "active", "old": "revoked", "paced": "active"}
+    assert "bob is revoked" in rayllm("keys", "revoke", "bob")
+    assert deployment.post("one", key=keys[-1]).status_code == 401
+    assert "there is no key nobody" in rayllm("keys", "revoke", "nobody", status=2)
+
+    def used() -> bool:
+        rows = [row for row in rayllm.json("keys", "usage", "bob") if row["model"] == "one"]
+        return bool(rows) and rows[0]["requests"] >= len(codes) + 5 and rows[0]["completion_tokens"] > 0
+
+    until("bob's requests are counted", used, 15)
+    for file in rayllm.home.rglob("*"):
+        if file.is_file() and file.stat().st_size < 1 << 24:
+            text = file.read_bytes()
+            assert not any(key.encode() in text for key in (*keys, paced, "sk-of-the-file-1111")), file
 
 
 def test_down_from_python(llm: RayLLM) -> None:
