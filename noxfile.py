@@ -96,9 +96,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(tags=["tests"])
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
-    install(
-        session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, "anthropic", "h2", "matplotlib", "openai", "pytest"
-    )
+    clients = ("anthropic", "h2", "openai", "websockets")
+    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, *clients, "matplotlib", "pytest")
     pytest(session, "tests/integration")
 
 
@@ -115,9 +114,8 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and changelog fragments."""
-    install(
-        session, *PACKAGES, "anthropic", "h2", "ruff", "mypy", "nox", "openai", "pytest", "towncrier", "types-pyyaml"
-    )
+    imported = ("anthropic", "h2", "openai", "pytest", "types-pyyaml", "websockets")
+    install(session, *PACKAGES, *imported, "mypy", "nox", "ruff", "towncrier")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run(
