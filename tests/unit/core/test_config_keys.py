@@ -92,6 +92,13 @@ def test_mistakes_in_the_file(check: Checker, block: str, mistake: str) -> None:
     assert lines[0].startswith(mistake)
 
 
+def test_a_variable_that_is_not_set(check: Checker) -> None:
+    """The cure makes a key."""
+    assert any(
+        "export UNSET=$(rayllm keys new)" in line for line in check.mistakes(f"{REST}gateway: {{keys: {{env: UNSET}}}}")
+    )
+
+
 @pytest.mark.parametrize("host", ["::", "10.0.0.1", "gateway.example.com"])
 def test_other_machines_with_keys(check: Checker, host: str) -> None:
     """Any way of having keys will do."""

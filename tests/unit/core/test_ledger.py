@@ -15,6 +15,7 @@ import pytest
 
 from rayllm.serving.haproxy.view import KeyRule
 from rayllm.serving.records import access_log
+from rayllm.serving.records.access_line import read_line
 from rayllm.serving.records.budget import spent
 from rayllm.serving.records.ledger import DAY, MINUTE, Ledger
 
@@ -86,6 +87,13 @@ def test_usage_by_key_and_model(log: Path, ledger: Ledger) -> None:
     assert [row.group for row in ledger.usage(0, 1e11, ["model"])] == [("a",), ("b",)]
     assert ledger.usage(0, NOW - MINUTE, ["day"]) == []
     assert ledger.usage(0, 1e11, [])[0].requests == 5
+
+
+def test_an_answer_of_the_gateway_itself_has_no_replica() -> None:
+    """HAProxy writes its own word there."""
+    (own,) = [read_line(line().replace('"r1"', '"<lua.unknown-model>"').encode())]
+    assert own
+    assert own.replica == "-"
 
 
 def test_a_line_counts_when_it_is_whole(log: Path, ledger: Ledger) -> None:

@@ -138,6 +138,16 @@ def test_nobody_is_there(llm: RayLLM, dashboard: FakeDashboard) -> None:
         list(llm.chat(ASKED))
 
 
+def test_an_alias_is_asked_like_a_model(opened: Open, endpoint: Endpoint) -> None:
+    """Whatever name the endpoint has, and no other."""
+    llm = RayLLM(opened(f"{ONE}\ngateway: {{aliases: {{tiny: small}}}}"))
+    endpoint.will(events({"content": "hello"}))
+    assert "".join(part.text for part in llm.chat(ASKED, "tiny")) == "hello"
+    assert endpoint.asked[0]["model"] == "tiny"
+    with pytest.raises(InputError, match="it has small, tiny"):
+        llm.chat(ASKED, "huge")
+
+
 def test_which_model(opened: Open) -> None:
     """The only one, or one that is named."""
     llm = RayLLM(opened())

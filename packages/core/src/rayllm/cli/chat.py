@@ -61,7 +61,7 @@ def chat(
     output = Output()
     llm = open_file(file, output)
     name = model or only_model(llm.session)
-    llm.session.require_model(name)
+    llm.session.require_model(name, or_alias=True)
     talk = Conversation(llm, name, output, system=system, max_tokens=max_tokens, temperature=temperature)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is no text is for the model to make sense of

@@ -27,7 +27,7 @@ def read_keys(document: Document, gateway: GatewayConfig, environ: Mapping[str, 
     """
     if not isinstance(gateway.keys, SecretSource):
         return {}
-    text = read_secret(document, _PATH, gateway.keys, environ)
+    text = read_secret(document, _PATH, gateway.keys, environ, "$(rayllm keys new)")
     found: dict[str, str] = {}
     for number, entry in enumerate(filter(None, map(str.strip, _BETWEEN.split(text or ""))), 1):
         name, key = _parts(entry, found)

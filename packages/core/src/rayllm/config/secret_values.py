@@ -30,18 +30,25 @@ def read_secrets(document: Document, sources: Mapping[str, SecretSource], enviro
     return found
 
 
-def read_secret(document: Document, path: KeyPath, source: SecretSource, environ: Mapping[str, str]) -> str | None:
-    """The text of one secret, without white space around it; None, and noted in the document, if it can't be read."""
+def read_secret(
+    document: Document, path: KeyPath, source: SecretSource, environ: Mapping[str, str], example: str = "…"
+) -> str | None:
+    """The text of one secret, without white space around it; None, and noted in the document, if it can't be read.
+
+    `example` is what a cure sets a missing variable to.
+    """
     if source.env is not None:
-        return _of_variable(document, (*path, "env"), source.env, environ)
+        return _of_variable(document, (*path, "env"), source.env, environ, example)
     return _of_file(document, (*path, "file"), source.file or "")
 
 
-def _of_variable(document: Document, path: KeyPath, name: str, environ: Mapping[str, str]) -> str | None:
+def _of_variable(
+    document: Document, path: KeyPath, name: str, environ: Mapping[str, str], example: str
+) -> str | None:
     value = environ.get(name, "").strip()
     if not value:
         what = "is empty" if name in environ else "is not set"
-        document.problem(path, f"the environment variable {name} {what}", cure=f"export {name}=…")
+        document.problem(path, f"the environment variable {name} {what}", cure=f"export {name}={example}")
     return value or None
 
 

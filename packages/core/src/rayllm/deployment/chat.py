@@ -69,7 +69,7 @@ def question(
         ClusterError: the cluster is not there, or not ready.
     """
     name = model or only_model(session)
-    session.require_model(name)
+    session.require_model(name, or_alias=True)
     told = {"max_tokens": max_tokens, "temperature": temperature}
     body = {"model": name, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}}
     given = {key: value for key, value in told.items() if value is not None}

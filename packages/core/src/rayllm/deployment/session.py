@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress
+from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress, gateway_url
 from rayllm.config.certificate import certificate_of
 from rayllm.errors import ClusterError, InputError
 from rayllm.names import did_you_mean
@@ -63,13 +63,15 @@ class Session:
             )
         return cluster
 
-    def require_model(self, name: str) -> None:
-        """Check that the file has a model of that name.
+    def require_model(self, name: str, *, or_alias: bool = False) -> None:
+        """Check that the file has a model of that name; with `or_alias`, that a client may ask for it.
 
         Raises:
             InputError: it has none.
         """
-        if name not in (models := self.checked.config.models):
+        config = self.checked.config
+        models = [*config.models, *(config.gateway.aliases if or_alias else ())]
+        if name not in models:
             raise InputError(
                 f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}",
                 cure=f"it has {', '.join(models)}",
@@ -78,10 +80,9 @@ class Session:
     def _placed(self, cluster: Cluster) -> Cluster:
         """With the gateway's address from the file, where the platform does not give another."""
         gateway = self.checked.config.gateway
-        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-        scheme = "https" if gateway.tls else "http"
+        url = gateway_url(gateway.host, gateway.port, tls=gateway.tls is not None)
         return replace(
             cluster,
-            gateway_url=cluster.gateway_url or f"{scheme}://{host}:{gateway.port}",
+            gateway_url=cluster.gateway_url or url,
             certificate=certificate_of(self.checked.secrets[gateway.tls]) if gateway.tls else None,
         )

@@ -6,6 +6,8 @@ import json
 from typing import Any, NamedTuple
 
 _NONE = "-"
+_OWN = "<"
+"""Begins what HAProxy writes in place of a replica where it answered itself."""
 _FIRST_ERROR = 400
 _DECODE = json.JSONDecoder().decode
 _BEGIN = b'{"end":'
@@ -53,7 +55,7 @@ def read_line(line: bytes) -> AccessLine | None:
             told["end"] / 1e3,
             "" if told["key"] == _NONE else told["key"],
             told["model"],
-            told["replica"],
+            told["replica"] if told["replica"][0] != _OWN else _NONE,
             told["status"],
             max(told["queue_ms"], 0) / 1e3,
             max(told["total_ms"], 0) / 1e3,
