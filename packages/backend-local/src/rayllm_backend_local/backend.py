@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from rayllm import Cluster, ClusterBackend, ClusterError, ClusterSpec, Progress
+from rayllm.backends import gateway_url
 from rayllm.faults import is_full
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.prepare.clean_environ import clean_environ
@@ -88,7 +89,7 @@ class LocalBackend(ClusterBackend):
         return Cluster(
             name=name,
             dashboard_url=f"http://{LOOPBACK}:{state.dashboard_port}",
-            gateway_url=f"{'https' if wanted.gateway_tls else 'http'}://{wanted.gateway_host}:{wanted.gateway_port}",
+            gateway_url=gateway_url(wanted.gateway_host, wanted.gateway_port, tls=wanted.gateway_tls),
             token=folder.token() or None,
             state=stage,
             reason=reason,

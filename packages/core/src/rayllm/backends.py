@@ -119,3 +119,9 @@ class Backend(Generic[OptionsT]):
 
 
 AnyBackend = Backend[Any]
+
+
+def gateway_url(host: str, port: int, *, tls: bool) -> str:
+    """Where this machine reaches a gateway that listens here: all addresses are no address to ask."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -30,6 +30,17 @@ def test_an_ipv6_address_is_written_in_brackets(opened: Open, cluster: Cluster, 
     assert session.ensure(shown).gateway_url == "http://[::1]:8100"
 
 
+@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:8000"), ('"::"', "http://[::1]:8000")])  # noqa: S104
+def test_a_gateway_on_all_addresses_is_asked_on_this_machines(
+    opened: Open, cluster: Cluster, shown: Shown, host: str, url: str
+) -> None:
+    """A client can't connect to all of them."""
+    session = opened(FILE + f"gateway: {{host: {host}, keys: required}}\n")
+    backend: Any = session.backend
+    backend.cluster = replace(cluster, gateway_url="")
+    assert session.ensure(shown).gateway_url == url
+
+
 def test_there_is_no_cluster(opened: Open) -> None:
     """The cure starts it."""
     session = opened()
