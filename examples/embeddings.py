@@ -4,6 +4,7 @@ $ rayllm up -f examples/smollm2.yaml
 $ python examples/embeddings.py
 """
 
+import os
 import sys
 
 from openai import OpenAI
@@ -28,7 +29,7 @@ def similarity(one: list[float], other: list[float]) -> float:
 
 def main(model: str = "embedder", url: str = "http://127.0.0.1:8000/v1") -> None:
     """Print the texts, the nearest first."""
-    with OpenAI(base_url=url, api_key="none-needed-on-loopback") as client:
+    with OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "not-needed")) as client:
         question, *texts = embed(client, model, [QUESTION, *TEXTS])
     print(f"{QUESTION}   ({len(question)} numbers)")
     ranked = sorted(zip(TEXTS, texts, strict=True), key=lambda item: similarity(question, item[1]), reverse=True)

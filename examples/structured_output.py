@@ -4,6 +4,7 @@ $ rayllm up -f examples/smollm2.yaml
 $ python examples/structured_output.py
 """
 
+import os
 import sys
 from typing import Literal
 
@@ -33,7 +34,7 @@ def describe(client: OpenAI, model: str, city: str) -> City | None:
 
 def main(model: str = "smollm2", url: str = "http://127.0.0.1:8000/v1") -> None:
     """Print the fields."""
-    with OpenAI(base_url=url, api_key="none-needed-on-loopback") as client:
+    with OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "not-needed")) as client:
         print(repr(describe(client, model, "Paris")))
 
 

@@ -5,6 +5,7 @@ $ python examples/tools.py
 """
 
 import json
+import os
 import sys
 
 from openai import OpenAI
@@ -55,7 +56,7 @@ def call(client: OpenAI, model: str, question: str) -> dict[str, str]:
 
 def main(model: str = "smollm2", url: str = "http://127.0.0.1:8000/v1") -> None:
     """Print the call and what the function says."""
-    with OpenAI(base_url=url, api_key="none-needed-on-loopback") as client:
+    with OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "not-needed")) as client:
         arguments = call(client, model, "What is the weather in Paris, in celsius?")
     print(f"get_weather({arguments})")
     print(f"  {get_weather(**arguments)}")

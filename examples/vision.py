@@ -5,6 +5,7 @@ $ python examples/vision.py
 """
 
 import base64
+import os
 import struct
 import sys
 import zlib
@@ -48,7 +49,7 @@ def look(client: OpenAI, model: str, picture: bytes, question: str) -> ChatCompl
 
 def main(model: str = "vision", url: str = "http://127.0.0.1:8000/v1") -> None:
     """Ask about a red square."""
-    with OpenAI(base_url=url, api_key="none-needed-on-loopback") as client:
+    with OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "not-needed")) as client:
         answer = look(client, model, png(255, 0, 0), "Which colour is this?")
     print(answer.choices[0].message.content)
     print(f"  the picture and the question took {answer.usage.prompt_tokens if answer.usage else 0} tokens")

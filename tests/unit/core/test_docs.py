@@ -232,4 +232,4 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
         )
     file = tmp_path / "rayllm.yaml"
     file.write_text(block)
-    assert load(file, plugins, {"HF_TOKEN": "a-token"}).config.models
+    assert load(file, plugins, {"HF_TOKEN": "a-token", "RAYLLM_API_KEYS": "a-key-of-the-page"}).config.models

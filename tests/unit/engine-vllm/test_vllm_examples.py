@@ -22,6 +22,6 @@ def test_an_example_is_right(file: Path) -> None:
     plugins = Plugins.discover()
     local = Backend(name="local", summary="", options=Options, open=lambda _: None)  # type: ignore[arg-type,return-value]
     plugins.backends.setdefault("local", local)
-    assert load(file, plugins, {}).config.models
+    assert load(file, plugins, {"RAYLLM_API_KEYS": "a-key-of-the-example"}).config.models
     written = yaml.safe_load(file.read_text())
     assert [error.json_path for error in Draft202012Validator(json_schema(plugins)).iter_errors(written)] == []

@@ -105,7 +105,7 @@ class Ledger:
         return {key: (of_minute, of_day) for key, of_minute, of_day in rows}
 
     def recent_requests(self) -> dict[str, int]:
-        """Requests of this minute and the last, as far as this object saw them, by `KEY/MINUTE` as in HAProxy's table."""
+        """Requests of this minute and the last, as far as this object saw them, by `KEY/MINUTE` as HAProxy counts."""
         last = int(time.time()) // MINUTE - 1
         return {f"{key}/{minute}": count for (key, minute), count in list(self._recent.items()) if minute >= last}
 
