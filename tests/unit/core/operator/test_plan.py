@@ -138,3 +138,18 @@ def test_as_a_person_reads_it() -> None:
         ("  ~ again        tries again what failed", "warning"),
         ("  - old          stops it", "bad"),
     ]
+
+
+def test_routes_change_without_a_restart(opened: Open) -> None:
+    """Aliases, a model's routing and the largest body: told by name, and nothing stops."""
+    text = "name: demo\nmodels: {{m: {{engine: toy, source: file:/m{}}}}}\ngateway: {{{}}}"
+    before = gateway_app(opened(text.format("", "")).checked, 8001, CODE)
+    routing, more = ", routing: {balance: prefix, max_queue: 0}", "aliases: {chat: m}, max_body: 1MiB"
+    change = only(gateway_app(opened(text.format(routing, more)).checked, 8001, CODE), before, GATEWAY_APP)
+    assert change.fields == (
+        FieldChange("aliases", {}, {"chat": {"m": 1}}),
+        FieldChange("m.routing.balance", None, "prefix"),
+        FieldChange("m.routing.max_queue", None, 0),
+        FieldChange("max_body", 64 << 20, 1 << 20),
+    )
+    assert change.effect == ""

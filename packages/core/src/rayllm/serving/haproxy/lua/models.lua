@@ -11,7 +11,7 @@ local may_map = Map.new(may_file, Map._str)
 local LISTED = 10 -- names in an error, at most
 local NEAR = 3 -- names that are suggested, at most
 local LONGEST = 100 -- bytes of the unknown name that are looked at
-local WORK = 60000 -- steps of comparing names for one answer, at most: some 3 ms
+local WORK = 10000 -- steps of comparing names for one answer, at most
 
 local known, read_at = {}, -1
 
@@ -47,6 +47,16 @@ local function offered(applet)
   return found
 end
 
+-- What differs between two names: without what they begin and end with alike.
+local function differing(one, other)
+  local first, left, right = 1, #one, #other
+  while first <= left and first <= right and one:byte(first) == other:byte(first) do first = first + 1 end
+  while left >= first and right >= first and one:byte(left) == other:byte(right) do
+    left, right = left - 1, right - 1
+  end
+  return one:sub(first, left), other:sub(first, right)
+end
+
 -- Changes of one letter that turn one name into the other; `limit` + 1 for any number above the limit.
 local function distance(one, other, limit)
   local before = {}
@@ -66,19 +76,39 @@ local function distance(one, other, limit)
   return before[#other]
 end
 
+-- Places of `among` from where `asked` would stand on outwards: what begins alike comes first.
+local function outwards(asked, among)
+  local place = 1
+  while place <= #among and among[place] < asked do place = place + 1 end
+  local down, up = place - 1, place
+  return function()
+    if down < 1 and up > #among then return nil end
+    if up > #among or (down >= 1 and place - down <= up - place) then
+      down = down - 1
+      return down + 1
+    end
+    up = up + 1
+    return up - 1
+  end
+end
+
 local function nearest(asked, among)
   asked = asked:lower()
-  local limit, work, near = #asked // 3, WORK, {}
+  local limit, work, near, found = #asked // 3, WORK, {}, {}
   for _, name in ipairs(among) do
-    local other, far = name:lower(), limit + 1
-    if #asked > 1 and other:find(asked, 1, true) then
-      far = limit -- a part of the name, as "llama" of "llama-3.1-8b"
-    elseif math.abs(#other - #asked) <= limit then
-      work = work - #asked * #other
-      if work < 0 then break end
-      far = distance(asked, other, limit)
+    if #asked > 1 and name:lower():find(asked, 1, true) then -- a part of the name, as "llama" of "llama-3.1-8b"
+      near[#near + 1], found[name] = { #name == #asked and 0 or limit, name }, true
     end
-    if far <= limit then near[#near + 1] = { far, name } end
+  end
+  for place in outwards(asked, among) do
+    local name = among[place]
+    if not found[name] and math.abs(#name - #asked) <= limit then
+      local left, right = differing(asked, name:lower())
+      work = work - #asked - #left * #right
+      if work < 0 then break end
+      local far = distance(left, right, limit)
+      if far <= limit then near[#near + 1] = { far, name } end
+    end
   end
   table.sort(near, function(one, other)
     if one[1] ~= other[1] then return one[1] < other[1] end
