@@ -42,9 +42,7 @@ def read_secret(
     return _of_file(document, (*path, "file"), source.file or "")
 
 
-def _of_variable(
-    document: Document, path: KeyPath, name: str, environ: Mapping[str, str], example: str
-) -> str | None:
+def _of_variable(document: Document, path: KeyPath, name: str, environ: Mapping[str, str], example: str) -> str | None:
     value = environ.get(name, "").strip()
     if not value:
         what = "is empty" if name in environ else "is not set"
