@@ -139,10 +139,10 @@ class AsyncRayLLM:
     async def openai(self, **options: Any) -> openai.AsyncOpenAI:
         """As `RayLLM.openai`, with OpenAI's asynchronous client."""
         try:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
         except ImportError as error:
             raise InputError("the `openai` package is not installed", cure="pip install openai") from error
-        return AsyncOpenAI(**await asyncio.to_thread(client_options, self.session, options))
+        return AsyncOpenAI(**await asyncio.to_thread(client_options, self.session, options, DefaultAsyncHttpxClient))
 
     @property
     def keys(self) -> AsyncKeys:

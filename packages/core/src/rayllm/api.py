@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,10 +234,10 @@ class RayLLM:
             InputError: the `openai` package is not installed, or the endpoint wants a key and there is none here.
         """
         try:
-            from openai import OpenAI
+            from openai import DefaultHttpxClient, OpenAI
         except ImportError as error:
             raise InputError("the `openai` package is not installed", cure="pip install openai") from error
-        return OpenAI(**client_options(self.session, options))
+        return OpenAI(**client_options(self.session, options, DefaultHttpxClient))
 
     @property
     def keys(self) -> Keys:
@@ -260,20 +260,26 @@ class RayLLM:
         return down(self.session, progress)
 
 
-def client_options(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
+def client_options(session: Session, options: Mapping[str, Any], http_client: Callable[..., Any]) -> dict[str, Any]:
     """What a client from the `openai` package is made with: `options`, and what they leave open.
+
+    `http_client` makes the client below it, where the endpoint has a certificate of its own.
 
     Raises:
         ClusterError: the cluster is not there, or not ready.
         InputError: the endpoint wants an API key, and there is none here.
     """
+    from rayllm.cluster.connection import trusting
     from rayllm.deployment.file_keys import headers_of, key_headers
 
     shown = headers_of(options["api_key"]) if isinstance(options.get("api_key"), str) else key_headers(session.checked)
     headers = {"x-api-key": shown["x-api-key"]} if shown else {}
+    cluster = session.find_ready()
+    trust = {"http_client": http_client(verify=trusting(cluster.certificate))} if cluster.certificate else {}
     return {
-        "base_url": f"{session.find_ready().gateway_url}/v1",
+        "base_url": f"{cluster.gateway_url}/v1",
         "api_key": shown.get("x-api-key", "none"),
+        **trust,
         **options,
         "default_headers": {**headers, **(options.get("default_headers") or {})},
     }

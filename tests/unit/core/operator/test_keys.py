@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from tests.certificates import FIRST
 from tests.unit.core.operator.conftest import Open, Shown
 
 from rayllm import AsyncRayLLM, ClusterError, InputError, RayLLM
@@ -180,12 +184,26 @@ def test_what_asks_from_here_shows_a_key(opened: Open) -> None:
 def test_the_official_clients_options(opened: Open) -> None:
     """A key of the caller's own goes before the file's, in both headers."""
     keyed = opened(KEYED, environ={"KEYS": SECRET})
-    options = client_options(keyed, {"default_headers": {"x-mine": "1"}, "timeout": 5})
+    options = client_options(keyed, {"default_headers": {"x-mine": "1"}, "timeout": 5}, httpx.Client)
     assert (options["api_key"], options["timeout"]) == (SECRET, 5)
     assert options["default_headers"] == {"x-api-key": SECRET, "x-mine": "1"}
-    own = client_options(opened(ONE + "gateway: {keys: required}"), {"api_key": "own-key"})
+    own = client_options(opened(ONE + "gateway: {keys: required}"), {"api_key": "own-key"}, httpx.Client)
     assert (own["api_key"], own["default_headers"]) == ("own-key", {"x-api-key": "own-key"})
-    assert client_options(opened(ONE), {})["api_key"] == "none"
+    assert client_options(opened(ONE), {}, httpx.Client)["api_key"] == "none"
+
+
+def test_a_client_trusts_the_gateways_certificate(opened: Open, tmp_path: Path) -> None:
+    """Where it has one, that alone; a client of one's own stays."""
+    pem = tmp_path / "gateway.pem"
+    pem.touch(0o600)
+    pem.write_text(FIRST)
+    secure = opened(f"{ONE}gateway: {{tls: PEM}}\nsecrets: {{PEM: {{file: {pem}}}}}")
+    trust = client_options(secure, {}, lambda verify: verify)["http_client"]
+    assert isinstance(trust, ssl.SSLContext)
+    assert trust.verify_mode == ssl.CERT_REQUIRED
+    assert trust.cert_store_stats()["x509"] == 1
+    assert client_options(secure, {"http_client": "mine"}, lambda verify: verify)["http_client"] == "mine"
+    assert "http_client" not in client_options(opened(ONE), {}, httpx.Client)
 
 
 def test_new_keys_differ() -> None:

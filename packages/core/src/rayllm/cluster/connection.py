@@ -62,12 +62,12 @@ def _settings(url: str, token: str | None, header: str, certificate: str | None)
     # trust_env=False on loopback: a proxy of the environment can't reach this machine's own addresses.
     local = parsed.host in {"127.0.0.1", "localhost", "::1"}
     # Reading every certificate authority takes 20 ms; without TLS none is needed (and with none, none is trusted).
-    verify = _trusting(certificate) if certificate or (local and parsed.scheme == "http") else True
+    verify = trusting(certificate) if certificate or (local and parsed.scheme == "http") else True
     return {"base_url": url, "headers": headers, "trust_env": not local, "verify": verify}
 
 
-def _trusting(certificate: str | None) -> ssl.SSLContext:
-    """Trusts this certificate alone: no authority and no name is needed for what is known itself."""
+def trusting(certificate: str | None) -> ssl.SSLContext:
+    """What trusts this certificate (PEM) alone: no authority and no name is needed for what is known itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if certificate:
         context.check_hostname = False
