@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import signal
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import openai
+import pytest
+from tests.certificates import FIRST, SECOND
 from tests.conftest import Rayllm, command_of, marked, until
 from tests.integration.deployment.conftest import QUICK
 
+from rayllm.config.certificate import certificate_of
 from rayllm.testing.fake_hub import FakeHub, FakeRepo
 
 if TYPE_CHECKING:
@@ -209,6 +214,55 @@ def test_a_private_model_and_its_secret(deployment: Deployment, hub: FakeHub) ->
     assert deployment.engine_pid("private") == pid
     del deployment.models["private"], deployment.models["again"]
     deployment.up()
+
+
+@pytest.fixture
+def pem(deployment: Deployment, tmp_path: Path) -> Iterator[Path]:
+    """The certificate's file, which the deployment's file names; afterwards all is as before."""
+    file = tmp_path / "gateway.pem"
+    file.touch(0o600)
+    file.write_text(FIRST)
+    before = (deployment.secrets, deployment.gateway, models := deployment.models)
+    deployment.secrets = {"GATEWAY_PEM": {"file": str(file)}}
+    deployment.gateway = {"tls": "GATEWAY_PEM", "aliases": {"chat": "one"}}
+    deployment.models = {**models, "one": {**models["one"], "routing": {"fallback": "two"}}}
+    yield file
+    deployment.secrets, deployment.gateway, deployment.models = before
+    deployment.up()
+
+
+def says(deployment: Deployment, model: str, pem: str) -> str:
+    """What a model says to a client that trusts this certificate and speaks HTTP/2; empty while it does not."""
+    trusting = ssl.create_default_context(cadata=certificate_of(pem))
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    url = f"https://127.0.0.1:{deployment.port}/v1/chat/completions"
+    try:
+        with httpx.Client(trust_env=False, verify=trusting, http2=True, timeout=30) as client:
+            answer = client.post(url, json=body)
+    except httpx.HTTPError:
+        return ""
+    return str(answer.json()["choices"][0]["message"]["content"]) if answer.is_success else ""
+
+
+def test_https_comes_and_is_renewed(deployment: Deployment, pem: Path) -> None:
+    """`up` and `status` know the certificate; a new one is served, and no engine notices anything of it."""
+    before = deployment.engine_pid("one")
+    deployment.up()
+    until("HTTPS answers", lambda: says(deployment, "one", FIRST), 30)
+    assert f"https://127.0.0.1:{deployment.port}" in deployment.rayllm("status")
+    assert says(deployment, "chat", FIRST).split() == says(deployment, "one", FIRST).split()
+    pem.write_text(SECOND)
+    deployment.up()
+    until("the new certificate is served", lambda: says(deployment, "one", SECOND), 30)
+    assert not says(deployment, "one", FIRST)
+    deployment.rayllm("status")
+    assert says(deployment, "one", SECOND).split()[-1] == str(before)
+    deployment.gateway = {**deployment.gateway, "aliases": {"chat": "two"}}
+    deployment.write()
+    assert "restart" not in deployment.rayllm("plan")
+    deployment.up()
+    until("the alias says something else", lambda: "two says so" in says(deployment, "chat", SECOND), 30)
+    assert says(deployment, "one", SECOND).split()[-1] == str(before)
 
 
 def test_the_token_stands_in_no_command_line_config_or_log(deployment: Deployment) -> None:
