@@ -203,11 +203,19 @@ def size_of(folder: Path) -> int:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure RayLLM beside the same engine started by hand, and its commands; write the pages that show it."""
+    """Measure RayLLM beside the same engine by hand and beside other gateways; write the pages that show it."""
     brought = (CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", FAKE_ENGINE)
     install(session, *brought, "matplotlib")
     session.env["RAYLLM_HOME"] = kept_home(session)
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Keep the gateway at saturation for half an hour (or `-- SECONDS`), and write docs/reports/gateway-soak.md."""
+    install(session, CORE, ROOT / "packages/backend-local")
+    session.env["RAYLLM_HOME"] = kept_home(session)
+    session.run("python", "-m", "benchmarks.gateway.soak", *session.posargs)
 
 
 @nox.session(default=False)

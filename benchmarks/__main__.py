@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import cli, overhead, up
-from benchmarks.gateway import side_by_side
-from benchmarks.picture import draw
-from benchmarks.report import between_marks, page, read_all, short
+from benchmarks.gateway import scale, side_by_side
+from benchmarks.picture import draw, draw_programs
+from benchmarks.report import between_marks, drawn, page, read_all, short
 from benchmarks.results import Result
 
 ROOT = Path(__file__).parents[1]
@@ -28,21 +28,25 @@ SUBJECTS: dict[str, Callable[[], Result]] = {
     "cli": lambda: cli.measure(pairs=12, installed=True),
     "up": lambda: up.measure(rounds=6),
     "gateway": lambda: side_by_side.on_mock(side_by_side.FULL),
+    "gateway-scale": lambda: scale.measure(scale.FULL),
     "gateway-vllm": lambda: side_by_side.on_vllm(side_by_side.FULL),
 }
 QUICK: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", replace(overhead.FAKE, rounds=1, requests={1: 4, 8: 2})),
     "cli": lambda: cli.measure(pairs=1, installed=False),
     "gateway": lambda: side_by_side.on_mock(side_by_side.QUICK),
+    "gateway-scale": lambda: scale.measure(scale.QUICK),
 }
-"""What shows in less than a minute that all of it works; too little to tell anything."""
+"""What shows in two minutes that all of it works; too little to tell anything."""
 
 
 def main() -> None:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"{', '.join(SUBJECTS)}; by default all of them")
-    parser.add_argument("--quick", action="store_true", help="a minute's try of all but vLLM; writes nothing to docs/")
+    parser.add_argument(
+        "--quick", action="store_true", help="try all but vLLM for two minutes; writes nothing to docs/"
+    )
     parser.add_argument("--pages", action="store_true", help="measure nothing, make the pages of the last results")
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
@@ -57,6 +61,9 @@ def main() -> None:
             print(f"{subject}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         found = read_all(results)
         draw(found, results / PICTURE)
+        for result in found:
+            if rows := drawn(result):
+                draw_programs(rows, results / f"{result.subject}.svg")
         print(page(found))
         if not told.quick:
             write_pages(ROOT, found)

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from benchmarks.pairs import Median
-from benchmarks.results import Comparison, Result
+from benchmarks.results import Comparison, Result, SideBySide
 from matplotlib.figure import Figure as Canvas
 
 INK, DOTS, LINE = "#7a7f87", "#2f81f7", "#d1651f"
@@ -42,6 +42,26 @@ def draw(results: Sequence[Result], file: Path) -> None:
         for place, ((_, label), rows) in zip(axes, panels.items(), strict=True):
             _panel(place, rows)
             place.set_xlabel(label)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+
+
+def draw_programs(rows: Sequence[SideBySide], file: Path) -> None:
+    """Write an SVG with a panel for each quantity and a row of dots for each program, on a scale of powers of ten."""
+    with mpl.rc_context(STYLE):
+        heights = [len(row.values) for row in rows]
+        canvas = Canvas(figsize=(8, 0.8 * len(rows) + 0.3 * sum(heights)), layout="constrained")
+        axes = canvas.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, row in zip(axes, rows, strict=True):
+            for place, values in enumerate(row.values.values()):
+                axis.plot(values, [place] * len(values), "o", color=DOTS, alpha=0.45, markersize=6, markeredgewidth=0)
+                axis.plot([Median.of(values).value], [place], "|", color=DOTS, markersize=14, markeredgewidth=3)
+            axis.set_yticks(range(len(row.values)), list(row.values))
+            axis.set_ylim(len(row.values) - 0.4, -0.6)
+            axis.set_xscale("log")
+            axis.set_xlabel(f"{row.what}, {row.unit}")
+            axis.spines[["top", "right", "left"]].set_visible(False)
+            axis.tick_params(axis="y", length=0)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 

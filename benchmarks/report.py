@@ -9,6 +9,7 @@ from benchmarks.pairs import Median
 from benchmarks.results import Comparison, Figure, Result, SideBySide
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+PICTURES, PICTURED = "benchmarks", ("µs", "MiB")
 HEAD = "| what | RayLLM | compared with | median of the pairs (95 %) | wanted | |\n|---|---|---|---|---|---|\n"
 
 
@@ -49,7 +50,13 @@ def _section(result: Result) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
     told = f"{result.date}, {result.machine}; {versions}. {result.method[:1].upper()}{result.method[1:]}."
     rows = "".join(map(_row, _rows(result)))
-    return f"## {result.title}\n\n{told}\n\n{_side_by_side(result.side_by_side)}{HEAD}{rows}"
+    picture = f"![{result.title}: every value as a dot]({PICTURES}/{result.subject}.svg)\n\n" if drawn(result) else ""
+    return f"## {result.title}\n\n{told}\n\n{picture}{_side_by_side(result.side_by_side)}{HEAD}{rows}"
+
+
+def drawn(result: Result) -> list[SideBySide]:
+    """The quantities of programs side by side that have a picture: processor time and memory."""
+    return [row for row in result.side_by_side if row.unit in PICTURED]
 
 
 def _side_by_side(rows: Sequence[SideBySide]) -> str:

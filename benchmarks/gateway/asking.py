@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from benchmarks.gateway.client import Done, Work
+from benchmarks.gateway.client import Done, NotWholeError, Work
 from benchmarks.gateway.processes import Dialogue, cpu_us
 from benchmarks.pairs import percentile
 
@@ -61,10 +61,14 @@ class Asker(Dialogue):
         """Do this work; `pids` are the processes whose time is taken.
 
         Raises:
-            SystemExit: an answer was not whole; the client has said which.
+            NotWholeError: an answer was not what was asked for.
         """
         pids = list(pids)
-        self.tell(asdict(work))
+        ready = self.tell(asdict(work))
+        if ready != "ready\n":
+            raise NotWholeError(json.loads(ready)["error"])
         before = cpu_us(pids)
-        done = Done(**json.loads(self.tell("go")))
-        return Taken(work, done, cpu_us(pids) - before)
+        told = json.loads(self.tell("go"))
+        if "error" in told:
+            raise NotWholeError(told["error"])
+        return Taken(work, Done(**told), cpu_us(pids) - before)

@@ -2,7 +2,8 @@
 
 It reads a line of JSON (`Work`), opens its connections, asks once over each of them, and writes `ready`. After the
 next line, whatever it says, it asks for `seconds`: each client the next thing as soon as the last one is here. Then it
-writes a line of JSON (`Done`) and waits for more work. An answer that is an error, is cut or lacks a word ends it.
+writes a line of JSON (`Done`) and waits for more work. An answer that is an error, is cut or lacks a word ends the
+work: then the line is `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -90,24 +91,28 @@ class Client(asyncio.Protocol):
     def __init__(self, crowd: Crowd, number: int) -> None:
         self._crowd = crowd
         self._next = number
+        self._waits = False
+        self.lost = False
+        """Whether the gateway has closed the connection while it was kept for later, as it may."""
         self._parts: list[bytes] = []
         self._have = self._need = 0
         self._began = self._first = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the first time, which is not counted."""
+        """Begin."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own is not derived from it
-        self.ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Not before all is asked."""
-        self._crowd.fail(f"a connection ended: {exc}")
+        """Not while an answer is awaited."""
+        self.lost = True
+        if self._waits:
+            self._crowd.fail(f"a connection ended before its answer: {exc}")
 
     def ask(self) -> None:
         """Send the next request."""
         requests = self._crowd.requests
         self._parts, self._have, self._need, self._first = [], 0, 0, 0.0
-        self._next += 1
+        self._next, self._waits = self._next + 1, True
         self._began = time.perf_counter()
         self.transport.write(requests[self._next % len(requests)])
 
@@ -127,6 +132,7 @@ class Client(asyncio.Protocol):
         if self._need < 0 and not (data.endswith(b"0\r\n\r\n") and self._ends()):
             return
         if self._have >= self._need:
+            self._waits = False
             self._crowd.answered(self, self._began, self._first, b"".join(self._parts))
 
     def _ends(self) -> bool:
@@ -148,23 +154,32 @@ class Crowd:
 
     async def open(self) -> None:
         """Open the connections, and ask once over each."""
-        loop = asyncio.get_running_loop()
         self._busy = self.work.clients + self.work.idle
         for number in range(self._busy):
-            _, client = await loop.create_connection(partial(Client, self, number), self.work.host, self.work.port)
-            self._clients.append(client)
+            self._clients.append(await self._connect(number))
+            self._clients[-1].ask()
         await asyncio.wait_for(self._over, _PATIENCE_S)
+
+    async def _connect(self, number: int) -> Client:
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(partial(Client, self, number), self.work.host, self.work.port)
+        return client
 
     async def run(self) -> Done:
         """Ask for the seconds that were wanted."""
         self._over = asyncio.get_running_loop().create_future()
         self._busy = self.work.clients
+        for number, client in enumerate(self._clients[: self._busy]):
+            if client.lost:
+                self._clients[number] = await self._connect(number)
         began = time.perf_counter()
         self._until = began + self.work.seconds
         for client in self._clients[: self.work.clients]:
             client.ask()
         await asyncio.wait_for(self._over, self.work.seconds + _PATIENCE_S)
         self.done.seconds = time.perf_counter() - began
+        if lost := sum(client.lost for client in self._clients[self.work.clients :]):
+            raise NotWholeError(f"{lost} idle connections were cut")
         return self.done
 
     def close(self) -> None:
@@ -176,7 +191,7 @@ class Crowd:
     def answered(self, client: Client, began: float, first: float, answer: bytes) -> None:
         """Judge an answer, and go on."""
         if not whole(answer, self.work):
-            self.fail(f"an answer is not whole: {answer[:300]!r} … {answer[-300:]!r}")
+            self.fail(f"an answer is not whole: {answer[:200]!r} … {answer[-200:]!r}")
             return
         if self._until is not None:
             now = time.perf_counter()
@@ -193,7 +208,7 @@ class Crowd:
     def fail(self, why: str) -> None:
         """End it all."""
         if not self._over.done():
-            self._over.set_exception(NotWholeError(f"{self.work.host}:{self.work.port}: {why}"))
+            self._over.set_exception(NotWholeError(why))
 
 
 def whole(answer: bytes, work: Work) -> bool:
@@ -221,7 +236,7 @@ def dechunked(answer: bytes) -> bytes:
 
 
 async def do(told: Work) -> None:
-    """Do one piece of work."""
+    """Do one piece of work, and tell of it."""
     loop = asyncio.get_running_loop()
     crowd = Crowd(told)
     try:
@@ -229,6 +244,8 @@ async def do(told: Work) -> None:
         print("ready", flush=True)
         await loop.run_in_executor(None, sys.stdin.readline)
         print(json.dumps(asdict(await crowd.run())), flush=True)
+    except (NotWholeError, OSError, asyncio.TimeoutError) as problem:
+        print(json.dumps({"error": str(problem) or "no answer in time"}), flush=True)
     finally:
         crowd.close()
 

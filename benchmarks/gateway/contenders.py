@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks.gateway.environments import MissingError, environment
+from benchmarks.gateway.client import Work
+from benchmarks.gateway.environments import environment
 from benchmarks.gateway.mock import MODEL, loopback
-from benchmarks.gateway.processes import Dialogue, everyone, free_port, running, until_listens
+from benchmarks.gateway.processes import Dialogue, MissingError, everyone, free_port, running, until_answers
 
 from rayllm.serving.processes.supervised import marked
 
@@ -62,7 +63,7 @@ def engine(folder: Path, replicas: int) -> Iterator[Engine]:
     port, log = free_port(), folder / "mock.log"
     argv = [sys.executable, "-m", "benchmarks.gateway.mock", str(port), "--addresses", str(replicas)]
     with running(argv, log) as process:
-        until_listens(port, process, log)
+        until_answers(port, Work(port=port).requests()[0], process, log)
         yield Engine(MODEL, port, loopback(replicas), process.pid)
 
 
@@ -86,7 +87,7 @@ def _router(name: str, argv: Sequence[str], engine: Engine, folder: Path, stack:
     command = [*argv, "--host", "127.0.0.1", "--port", str(port), "--worker-urls", *engine.urls]
     command += ["--policy", "round_robin", "--prometheus-port", str(free_port()), "--prometheus-host", "127.0.0.1"]
     process = stack.enter_context(running(command, log))
-    until_listens(port, process, log)
+    until_answers(port, _first(engine, port), process, log)
     return Side(name, port, lambda: everyone([process.pid]))
 
 
@@ -115,16 +116,16 @@ def litellm(engine: Engine, folder: Path, stack: ExitStack) -> Side:
     program = environment(REQUIREMENTS[LITELLM]) / "litellm"
     argv = [str(program), "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]
     process = stack.enter_context(running(argv, log))
-    until_listens(port, process, log)
+    until_answers(port, _first(engine, port), process, log)
     return Side(LITELLM, port, lambda: everyone([process.pid]))
 
 
-def ray_serve(engine: Engine, folder: Path, stack: ExitStack) -> Side:  # noqa: ARG001  it brings its own
+def ray_serve(engine: Engine, folder: Path, stack: ExitStack) -> Side:
     """Ray Serve's proxy; its processor time is that of the proxy's process alone."""
     port, log = free_port(), folder / "serve.log"
     argv = [sys.executable, "-m", "benchmarks.gateway.serve_app", str(port)]
     process = stack.enter_context(running(argv, log))
-    until_listens(port, process, log)
+    until_answers(port, _first(engine, port), process, log)
 
     def proxies() -> list[int]:
         return [pid for pid in everyone([process.pid]) if _title(pid).startswith(b"ray::ProxyActor")]
@@ -154,6 +155,11 @@ def side_by_side(engine: Engine, folder: Path, others: Sequence[str]) -> Iterato
             except MissingError as problem:
                 missing[name] = str(problem)
         yield sides, missing
+
+
+def _first(engine: Engine, port: int) -> bytes:
+    """The request by which a gateway shows that it is ready."""
+    return Work(port=port, models=[engine.model], key=KEY).requests()[0]
 
 
 def _title(pid: int) -> bytes:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
-from rayllm.errors import RayllmError
+from benchmarks.gateway.processes import MissingError
+
 from rayllm.paths import home
-from rayllm.serving.prepare.uv import Uv
-
-
-class MissingError(Exception):
-    """A gateway that can't be installed here; it is named in the tables, not left out."""
-
-
-def quiet(_: str) -> None:
-    """What uv says while it works is of no interest, and what it says in the end stands in its error."""
 
 
 def environment(requirement: str) -> Path:
@@ -24,17 +17,17 @@ def environment(requirement: str) -> Path:
     Raises:
         MissingError: it can't be installed.
     """
-    place = (
-        home() / "gateways" / "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in requirement)
-    )
+    name = "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in requirement)
+    place = home() / "gateways" / name
     made = place / "made"
     if not made.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            uv = Uv.find(quiet)
-            uv.run(["venv", "--clear", "--python", sys.executable, str(place)], quiet)
-            uv.run(["pip", "install", "--python", str(place / "bin/python"), requirement], quiet)
-        except RayllmError as problem:
-            raise MissingError(f"{requirement} can't be installed: {problem.cause or problem}") from problem
+        python = str(place / "bin/python")
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(place)],
+            [python, "-m", "pip", "install", "-q", "--no-compile", requirement],
+        ):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise MissingError(f"{requirement} can't be installed: {done.stderr.strip()[-500:]}")
         made.touch()
     return place / "bin"

@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Told:
     engine_port: int
     replicas: int = 2
     """Of each model."""
+    lacking: int = 0
+    """How many of them the first model has not got."""
     usage: bool = True
     """False: without what counts tokens."""
 
@@ -61,12 +64,7 @@ class Told:
         )
         addresses = loopback(len(self.models) * self.replicas)
         routes = tuple(
-            ModelRoute(
-                model,
-                "k",
-                tuple(self._upstream(addresses[index * self.replicas + each], each) for each in range(self.replicas)),
-                max_ongoing=4096,
-            )
+            ModelRoute(model, "k", self._upstreams(addresses, index), max_ongoing=4096)
             for index, model in enumerate(self.models)
         )
         # Nobody listens on port 1: Serve's own proxy, which is asked while no replica is there.
@@ -74,8 +72,10 @@ class Told:
             self.deployment, "127.0.0.1", self.port, 1, routes, Path(self.run_dir), keys=keys, keys_required=True
         )
 
-    def _upstream(self, address: str, number: int) -> Upstream:
-        return Upstream(f"r{number}", address, self.engine_port)
+    def _upstreams(self, addresses: Sequence[str], index: int) -> tuple[Upstream, ...]:
+        present = range(0 if index else self.lacking, self.replicas)
+        own = addresses[index * self.replicas :]
+        return tuple(Upstream(f"r{number}", own[number], self.engine_port) for number in present)
 
 
 async def run(told: Told) -> None:

@@ -45,14 +45,14 @@ async def engine(
     await send({"type": "http.response.body", "body": b""})
 
 
-@serve.ingress(engine)
+@serve.ingress(lambda: engine)  # a function is taken for one that makes the application
 class Mock:
     """One replica."""
 
 
 def main() -> None:
     """Run as a program, until the input ends."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(serve.deployment(max_ongoing_requests=4096)(Mock).bind(), route_prefix="/")
     print("ready", flush=True)

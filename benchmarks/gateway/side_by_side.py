@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.deployment import MODEL, Process, served
 from benchmarks.gateway import contenders
-from benchmarks.gateway.asking import Asker, Taken
+from benchmarks.gateway.asking import Asker
 from benchmarks.gateway.blocks import CPU_CHUNK, CPU_PACED, CPU_REQUEST, MOCK, P50_MIB, P50_ONE, VLLM, Block
-from benchmarks.gateway.client import Work
+from benchmarks.gateway.client import NotWholeError, Work
 from benchmarks.gateway.contenders import KEY, NO_USAGE, NONE, OTHERS, RAYLLM, REQUIREMENTS, VLLM_ROUTER, Engine, Side
 from benchmarks.gateway.processes import resident_mib
 from benchmarks.overhead import VLLM as REAL
@@ -21,6 +21,8 @@ from benchmarks.results import Comparison, Result, SideBySide
 
 REPLICAS = 2
 MEMORY = "memory at the end"
+MUST = (NONE, RAYLLM, NO_USAGE, VLLM_ROUTER)
+"""None of these may fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +79,61 @@ def on_vllm(setting: Setting) -> Result:
     )
 
 
+@dataclass(slots=True)
+class Rounds:
+    """What was seen so far."""
+
+    client: Asker
+    model: str
+    setting: Setting
+    real: bool
+    """The engine is."""
+    rows: dict[str, SideBySide]
+    trouble: dict[str, str]
+    """Why a gateway has no value, or not everywhere one, by its name."""
+
+    def run(self, sides: Sequence[Side], blocks: Sequence[Block]) -> None:
+        """Ask every side, in each round, with every kind of work."""
+        failed: set[tuple[str, int]] = set()
+        for number in range(self.setting.rounds):
+            for index, block in enumerate(blocks):
+                for side in sides if number % 2 == 0 else sides[::-1]:
+                    if (side.name, index) not in failed and not self._ask(side, block):
+                        failed.add((side.name, index))
+
+    def _ask(self, side: Side, block: Block) -> bool:
+        """False if it fails on this work: then it has no value there, and only another's gateway may."""
+        told: dict[str, Any] = {"port": side.port, "models": [self.model], "key": KEY, "real": self.real}
+        try:
+            taken = self.client.ask(Work(**told, seconds=self.setting.seconds, **block.work), side.pids())
+        except NotWholeError as problem:
+            if side.name in MUST:
+                raise SystemExit(f"{side.name}: {block.work}: {problem}") from problem
+            what = ", ".join(what for what, *_ in block.rows)
+            self.trouble[side.name] = f"{self.trouble.get(side.name, '')}; failed at {what}: {problem}".lstrip("; ")
+            for name, *_ in block.rows:
+                self.rows[name].values.pop(side.name, None)
+            return False
+        for what, _, value in block.rows:
+            if side.name in self.rows[what].values:  # no gateway takes no time
+                self.rows[what].values[side.name].append(value(taken))
+        return True
+
+
 def _measured(
     engine: Engine, folder: Path, blocks: Sequence[Block], setting: Setting, *, real: bool
 ) -> tuple[list[SideBySide], dict[str, str]]:
     others = [name for name in setting.others if not (real and name == contenders.SERVE)]
     with closing(Asker()) as client, contenders.side_by_side(engine, folder, others) as (sides, missing):
+        names = [side.name for side in sides]
         rows = {
-            what: SideBySide(what=what, unit=unit, values={side.name: [] for side in sides})
+            what: SideBySide(what=what, unit=unit, values={name: [] for name in names if name != NONE or unit != "µs"})
             for block in blocks
             for what, unit, _ in block.rows
         }
-        for side in sides:
-            _ask(client, blocks[0], side, engine, 0.2, real=real)
-        for number in range(setting.rounds):
-            for block in blocks:
-                for side in sides if number % 2 == 0 else sides[::-1]:
-                    taken = _ask(client, block, side, engine, setting.seconds, real=real)
-                    for what, _, value in block.rows:
-                        rows[what].values[side.name].append(value(taken))
+        Rounds(client, engine.model, setting, real, rows, missing).run(sides, blocks)
         memory = {side.name: [resident_mib(side.pids())] for side in sides if side.name != NONE}
-    for row in rows.values():
-        if row.what.startswith("CPU"):
-            del row.values[NONE]
     return [*rows.values(), SideBySide(what=MEMORY, unit="MiB", values=memory)], missing
-
-
-def _ask(client: Asker, block: Block, side: Side, engine: Engine, seconds: float, *, real: bool) -> Taken:
-    told: dict[str, Any] = {"port": side.port, "models": [engine.model], "key": KEY, "seconds": seconds, "real": real}
-    return client.ask(Work(**told, **block.work), side.pids())
 
 
 def _costs(rows: Sequence[SideBySide]) -> list[Comparison]:
@@ -152,7 +181,7 @@ def _method(setting: Setting, missing: Mapping[str, str]) -> str:
     versions = ", ".join(
         requirement.replace("==", " ") for name, requirement in REQUIREMENTS.items() if name in setting.others
     )
-    absent = "".join(f"; missing: {name}, since {why}" for name, why in missing.items())
+    absent = "".join(f"; {name}: {why}" for name, why in missing.items())
     return (
         f"{setting.rounds} rounds, in each of them every gateway in turn for {setting.seconds:g} s with each kind of "
         f"work, forwards and backwards; {versions}{absent}"

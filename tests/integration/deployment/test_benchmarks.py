@@ -43,3 +43,29 @@ def test_the_gateway_beside_another(tmp_path: Path) -> None:
     assert len(table) > 15
     assert all(cell.strip() for row in table for cell in row[1:])
     assert sum("vllm-router:" in line for line in lines) == 6
+
+
+def test_the_gateway_with_many_models(tmp_path: Path) -> None:
+    """Requests, changes and idle connections: no answer lacks anything."""
+    lines = quick(tmp_path, "gateway-scale")
+    for what in ("CPU for a request, all in turn", "a model removed or added", "a replica removed or added", "memory"):
+        assert any(line.startswith(f"| {what}") for line in lines), what
+    assert sum("idle connections" in line and line.startswith("| first chunk") for line in lines) == 2
+
+
+def test_a_short_soak(tmp_path: Path) -> None:
+    """Every kind of work once, and a replica that goes and comes; a run as short as this writes no report."""
+    report = ROOT / "docs/reports/gateway-soak.md"
+    before = report.exists() and report.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gateway.soak", "3"],
+        cwd=ROOT,
+        env={**os.environ, "RAYLLM_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| errors | 0 |" in done.stdout
+    assert (report.exists() and report.read_bytes()) == before
