@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.gateway import contenders
 from benchmarks.gateway.asking import Asker
-from benchmarks.gateway.client import Work
+from benchmarks.gateway.client import NotWholeError, Work
 from benchmarks.gateway.contenders import KEY, RAYLLM, Change, Side
 from benchmarks.gateway.processes import resident_mib
 from benchmarks.results import machine, versions
@@ -28,6 +28,7 @@ from benchmarks.results import machine, versions
 FULL_S = 1800.0
 REPORT = Path(__file__).parents[2] / "docs/reports/gateway-soak.md"
 REPLICAS = 4
+_QUARTERS = 4
 GROWTH = 1.1
 """Memory of the last quarter may be this many times that of the second; in the first, pools are filled."""
 _PARTS: tuple[dict[str, Any], ...] = (
@@ -52,8 +53,7 @@ class Soaked:
 
     def quarter(self, number: int, values: Sequence[float]) -> float:
         """Median of the first (0) to the last (3) quarter."""
-        size = max(1, len(values) // 4)
-        return median(values[number * size : (number + 1) * size or None])
+        return median(values[len(values) * number // _QUARTERS : len(values) * (number + 1) // _QUARTERS])
 
     @property
     def growth(self) -> float:
@@ -71,13 +71,16 @@ def soak(seconds: float) -> Soaked:
         engine = stack.enter_context(contenders.engine(Path(place), REPLICAS))
         told = {"models": [engine.model], "engine_port": engine.port, "replicas": REPLICAS}
         side, change = stack.enter_context(contenders.rayllm(RAYLLM, Path(place), told))
-        return _asked(client, side, change, seconds)
+        try:
+            return _asked(client, side, change, seconds)
+        except NotWholeError as problem:
+            raise SystemExit(f"an answer was not whole: {problem}") from problem
 
 
 def _asked(client: Asker, side: Side, change: Change, seconds: float) -> Soaked:
     seen, began = Soaked(), time.monotonic()
     each = min(5.0, seconds / 40)
-    while seen.seconds < seconds:
+    while seen.seconds < seconds or len(seen.memory_mib) < _QUARTERS:
         for part in _PARTS:
             work = Work(port=side.port, key=KEY, seconds=each, **part)
             seen.requests += client.ask(work).done.requests
@@ -95,8 +98,8 @@ def told(seen: Soaked) -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True, cwd=REPORT.parents[2]
     )
-    memory = " ".join(f"{seen.quarter(number, seen.memory_mib):.1f}" for number in range(4))
-    files = " ".join(f"{seen.quarter(number, seen.descriptors):.0f}" for number in range(4))
+    memory = " ".join(f"{seen.quarter(number, seen.memory_mib):.1f}" for number in range(_QUARTERS))
+    files = " ".join(f"{seen.quarter(number, seen.descriptors):.0f}" for number in range(_QUARTERS))
     version = ", ".join(f"{name} {number}" for name, number in versions().items())
     return f"""# The gateway at saturation
 
