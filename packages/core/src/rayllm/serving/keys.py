@@ -7,8 +7,6 @@ import hmac
 import os
 from pathlib import Path
 
-import ray
-
 
 def ray_token() -> str | None:
     """The token of this Ray cluster, found where Ray finds it; None where the cluster asks for none."""
@@ -26,5 +24,11 @@ def internal_key(deployment: str, model: str) -> str:
     HMAC-SHA256 of the names under the cluster's token: the same on every node, kept nowhere, of no use elsewhere. A
     cluster without a token is open to all who reach it anyway; there the session's name stands in.
     """
-    secret = ray_token() or str(ray.get_runtime_context().get_session_name())
+    secret = ray_token() or _session_name()
     return hmac.new(secret.encode(), f"rayllm:{deployment}:{model}".encode(), hashlib.sha256).hexdigest()
+
+
+def _session_name() -> str:
+    import ray  # here alone, so that what the gateway serves can be told, and tested, without Ray
+
+    return str(ray.get_runtime_context().get_session_name())
