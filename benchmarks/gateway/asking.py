@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -47,7 +48,7 @@ class Taken:
 
     @property
     def first_ms(self) -> float:
-        """Median of the time to the first byte of an answer."""
+        """Median of the time to the first byte of an answer, of a stream to its first event."""
         return median(self.done.first_ms)
 
 
@@ -57,8 +58,8 @@ class Asker(Dialogue):
     def __init__(self) -> None:
         super().__init__("benchmarks.gateway.client")
 
-    def ask(self, work: Work, pids: Iterable[int] = ()) -> Taken:
-        """Do this work; `pids` are the processes whose time is taken.
+    def ask(self, work: Work, pids: Iterable[int] = (), behind_s: float = 0.0) -> Taken:
+        """Do this work; `pids` are the processes whose time is taken, until `behind_s` seconds after the last answer.
 
         Raises:
             NotWholeError: an answer was not what was asked for.
@@ -71,4 +72,5 @@ class Asker(Dialogue):
         told = json.loads(self.tell("go"))
         if "error" in told:
             raise NotWholeError(told["error"])
+        time.sleep(behind_s)
         return Taken(work, Done(**told), cpu_us(pids) - before)

@@ -77,7 +77,7 @@ class Done:
     requests: int = 0
     seconds: float = 0.0
     first_ms: list[float] = field(default_factory=list)
-    """To the first byte of an answer."""
+    """To the first byte of an answer, of a stream to its first event."""
     whole_ms: list[float] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Collect an answer."""
-        if not self._parts:
+        if not self._first and (b"data:" in data or not self._crowd.work.stream):  # a stream's head may come before
             self._first = time.perf_counter()
         self._parts.append(data)
         self._have += len(data)

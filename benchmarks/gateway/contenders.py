@@ -51,6 +51,8 @@ class Side:
     port: int
     pids: Callable[[], list[int]]
     """Its processes."""
+    behind_s: float = 0.0
+    """Seconds after an answer in which it may still work on it."""
 
 
 Change = Callable[[Mapping[str, Any]], float]
@@ -78,7 +80,8 @@ def rayllm(name: str, folder: Path, told: Mapping[str, Any]) -> Iterator[tuple[S
             return float(process.tell({**told, **change}))
 
         tell({})
-        yield Side(name, port, lambda: sorted({process.pid, *marked(f"bench-{port}--")})), tell
+        # It counts tokens twice a second, behind the back of requests: that is part of what they cost.
+        yield Side(name, port, lambda: sorted({process.pid, *marked(f"bench-{port}--")}), 0.7), tell
 
 
 def _router(name: str, argv: Sequence[str], engine: Engine, folder: Path, stack: ExitStack) -> Side:

@@ -107,7 +107,7 @@ def choices(client: Asker, few: Side, many: Side, names: Sequence[str], setting:
         for index in range(len(asked)) if number % 2 == 0 else reversed(range(len(asked))):
             side, models = asked[index]
             work = Work(port=side.port, models=models, key=KEY, clients=32, seconds=setting.seconds)
-            taken[index].append(client.ask(work, side.pids()).cpu_each_us)
+            taken[index].append(client.ask(work, side.pids(), side.behind_s).cpu_each_us)
     rows = ((1, "CPU for a request, one is asked", 1.1), (2, "CPU for a request, all in turn", None))
     return [
         Comparison(what=what, unit="µs", ours=taken[index], theirs=taken[0], beside=FEW, how="ratio", bound=bound)

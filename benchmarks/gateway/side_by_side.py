@@ -21,6 +21,8 @@ from benchmarks.results import Comparison, Result, SideBySide
 
 REPLICAS = 2
 MEMORY = "memory at the end"
+TOLD = 160
+"""Characters of an error that stand beside the table."""
 MUST = (NONE, RAYLLM, NO_USAGE, VLLM_ROUTER)
 """None of these may fail."""
 
@@ -105,12 +107,16 @@ class Rounds:
         """False if it fails on this work: then it has no value there, and only another's gateway may."""
         told: dict[str, Any] = {"port": side.port, "models": [self.model], "key": KEY, "real": self.real}
         try:
-            taken = self.client.ask(Work(**told, seconds=self.setting.seconds, **block.work), side.pids())
+            taken = self.client.ask(
+                Work(**told, seconds=self.setting.seconds, **block.work), side.pids(), side.behind_s
+            )
         except NotWholeError as problem:
             if side.name in MUST:
                 raise SystemExit(f"{side.name}: {block.work}: {problem}") from problem
             what = ", ".join(what for what, *_ in block.rows)
-            self.trouble[side.name] = f"{self.trouble.get(side.name, '')}; failed at {what}: {problem}".lstrip("; ")
+            self.trouble[side.name] = (
+                f"{self.trouble.get(side.name, '')}; failed at {what}: {str(problem)[:TOLD]}".lstrip("; ")
+            )
             for name, *_ in block.rows:
                 self.rows[name].values.pop(side.name, None)
             return False
