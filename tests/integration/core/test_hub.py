@@ -343,3 +343,21 @@ def scripts() -> list[int]:
         if b"hub_script.py" in argv and f"HF_HOME={os.environ['HF_HOME']}".encode() in environ:
             found.append(int(folder.name))
     return found
+
+
+def test_files_of_the_same_content_are_loaded_once(hub: FakeHub, node: Node) -> None:
+    """They are one blob under several names."""
+    same = {"config.json": b"{}", "generation_config.json": b"{}", "tokenizer.json": b"{}", "a.safetensors": WEIGHTS}
+    hub.repos["org/same"] = FakeRepo(same)
+    folder = node.fetch("hf://org/same")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == same
+    assert len(list((node.cache / "hub" / "org--same" / "blobs").iterdir())) == 2
+
+
+def test_cut_off_between_the_last_byte_and_its_digest(hub: FakeHub, node: Node) -> None:
+    """All bytes are there and were never compared: the next fetch does that, and loads none of them again."""
+    folder = node.fetch("hf://org/model")
+    blob = (folder / "model.safetensors").resolve()
+    blob.rename(blob.with_name(f"{blob.name}.part"))
+    assert (node.fetch("hf://org/model") / "model.safetensors").read_bytes() == WEIGHTS
+    assert blob.exists()

@@ -69,7 +69,8 @@ def get_files(asked: dict[str, Any]) -> None:
     """Load each file into `blobs/DIGEST`, going on with what is there of it in `blobs/DIGEST.part`."""
     blobs = Path(asked["folder"])
     blobs.mkdir(parents=True, exist_ok=True)
-    files: list[dict[str, Any]] = asked["files"]
+    # Files with the same content are one blob: two that load it would take its part from each other.
+    files = list({file["digest"]: file for file in asked["files"]}.values())
     total = sum(file["size"] for file in files)
     threading.Thread(target=tell_progress, args=(blobs, files, total), daemon=True).start()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -100,7 +101,8 @@ def get_file(asked: dict[str, Any], file: dict[str, Any], blobs: Path) -> None:
             if target.seek(0, os.SEEK_END) > file["size"]:
                 target.truncate(0)
                 target.seek(0)
-            http_get(url, target, resume_size=target.tell(), headers=headers, expected_size=file["size"])
+            if target.tell() < file["size"]:  # else it was cut off while its digest was taken
+                http_get(url, target, resume_size=target.tell(), headers=headers, expected_size=file["size"])
 
     patiently(load, asked["patience_s"], lambda: part.stat().st_size if part.exists() else 0)
     found = digest_of(part, lfs=file["lfs"])

@@ -83,12 +83,18 @@ class Repository:
     def _model(self, snapshot: Path, uri: HubUri) -> Path:
         return snapshot / uri.file if uri.file else snapshot
 
+    def has(self, file: dict[str, Any]) -> bool:
+        """Whether its content is here, whole and compared with its digest."""
+        return self._blob(file).exists()
+
     def _have(self, file: dict[str, Any]) -> int:
-        blob = self.folder / "blobs" / file["digest"]
-        if blob.exists():
+        if self.has(file):
             return int(file["size"])
-        part = blob.with_name(f"{blob.name}.part")
+        part = self._blob(file).with_name(f"{file['digest']}.part")
         return part.stat().st_size if part.exists() else 0
+
+    def _blob(self, file: dict[str, Any]) -> Path:
+        return self.folder / "blobs" / str(file["digest"])
 
     def _ref(self, revision: str) -> Path:
         return self.folder / "refs" / quote(revision, safe="")
@@ -134,8 +140,8 @@ def _load(uri: HubUri, place: Repository, commit: str, script: HubScript) -> Pat
     """Load what is missing of the commit."""
     listed = place.files_of(commit) or {}
     files = [{"path": name, **listed[name]} for name in choose(uri.repo, _sizes(listed), uri.file)]
-    if left := place.missing(files):
-        require_room(place.folder, left, f"the weights of {uri.repo}")
+    if not all(place.has(file) for file in files):
+        require_room(place.folder, place.missing(files), f"the weights of {uri.repo}")
         try:
             script.get_files(commit, files, place.folder / "blobs", PATIENCE_S)
         except HubError as problem:
