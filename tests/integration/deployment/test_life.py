@@ -232,7 +232,7 @@ def pem(deployment: Deployment, tmp_path: Path) -> Iterator[Path]:
 
 
 def says(deployment: Deployment, model: str, pem: str) -> str:
-    """What a model says to a client that trusts this certificate and speaks HTTP/2; empty while it does not."""
+    """Who answers a client that trusts this certificate and speaks HTTP/2, and what; empty while nobody does."""
     trusting = ssl.create_default_context(cadata=certificate_of(pem))
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
     url = f"https://127.0.0.1:{deployment.port}/v1/chat/completions"
@@ -241,7 +241,8 @@ def says(deployment: Deployment, model: str, pem: str) -> str:
             answer = client.post(url, json=body)
     except httpx.HTTPError:
         return ""
-    return str(answer.json()["choices"][0]["message"]["content"]) if answer.is_success else ""
+    told = answer.json()
+    return f"{told['model']}: {told['choices'][0]['message']['content']}" if answer.is_success else ""
 
 
 def test_https_comes_and_is_renewed(deployment: Deployment, pem: Path) -> None:
@@ -261,7 +262,7 @@ def test_https_comes_and_is_renewed(deployment: Deployment, pem: Path) -> None:
     deployment.write()
     assert "restart" not in deployment.rayllm("plan")
     deployment.up()
-    until("the alias says something else", lambda: "two says so" in says(deployment, "chat", SECOND), 30)
+    until("the alias stands for the other model", lambda: says(deployment, "chat", SECOND).startswith("two: "), 30)
     assert says(deployment, "one", SECOND).split()[-1] == str(before)
 
 
