@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.errors import InputError
-from rayllm.names import did_you_mean
 from rayllm.serving.key_limits import KeyLimits, is_name
 
 if TYPE_CHECKING:
@@ -187,14 +186,8 @@ class Keys:
     def _require(self, name: str, models: Sequence[str] | None) -> None:
         if not is_name(name):
             raise InputError(f"{name!r} can't be a key's name", cure="letters, digits, `.`, `_` and `-`, at most 80")
-        config = self._session.checked.config
-        known = [*config.models, *config.gateway.aliases]
         for model in models or ():
-            if model not in known:
-                hint = did_you_mean(model, known)
-                raise InputError(
-                    f"{self._session.checked.path} has no model {model!r}{hint}", cure=f"it has {', '.join(known)}"
-                )
+            self._session.require_model(model, or_alias=True)
 
     @contextmanager
     def _admin(self) -> Iterator[AdminApi]:

@@ -77,7 +77,6 @@ class Gateway:
         self._settings = GatewaySettings.from_user_config(user_config)
         with in_words():
             self._tls = certificate(self._settings)
-        with in_words():
             await self._apply()
         if not self._tasks:
             accounts = self._accounting.follow(self._rules, self._apply)
