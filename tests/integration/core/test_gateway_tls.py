@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
@@ -20,7 +21,7 @@ from rayllm.backends import Cluster
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.connection import connect
 from rayllm.config.certificate import certificate_of
-from rayllm.serving.haproxy.view import GatewayView, ModelRoute
+from rayllm.serving.haproxy.view import GatewayView, KeyRule, ModelRoute
 
 CHAT = "/v1/chat/completions"
 
@@ -53,6 +54,19 @@ def test_https(gateway: Any, secure: Any, http2: bool) -> None:
         engine.gate.set()
         assert b"".join(chunks) == b"data: two\n\n"
         assert client.post(CHAT, json={"model": "b"}).json()["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_keys_over_https(gateway: Any, secure: Any, http2: bool) -> None:
+    """They are asked for, good and counted as over plain HTTP; the engine never sees them."""
+    view, engine, text = secure
+    key = KeyRule("one", (hashlib.sha256(b"secret").hexdigest().upper(),), requests_per_minute=3)
+    gateway.haproxy.apply(replace(view, keys=(key,), keys_required=True))
+    with httpx.Client(base_url=f"https://127.0.0.1:{gateway.port}", verify=trusting(text), http2=http2) as client:
+        sent = [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer secret"}, *[{"x-api-key": "secret"}] * 3]
+        codes = [client.post(CHAT, json={"model": "a"}, headers=headers).status_code for headers in sent]
+    assert codes == [401, 401, 200, 200, 200, 429]
+    assert not any("secret" in str(seen.headers) for seen in engine.seen)
 
 
 def test_many_at_once_over_one_connection(gateway: Any, secure: Any) -> None:

@@ -16,6 +16,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from tests.conftest import Rayllm, default_signals, until
 from tests.integration.deployment.conftest import QUICK, Deployment
@@ -314,6 +315,11 @@ def test_keys_while_it_runs(deployment: Deployment) -> None:
     assert [deployment.post(model, key=keys[0]).status_code for model in ("one", "wide")] == [200, 404]
     paced = rayllm.json("keys", "add", "paced", "--requests-per-minute", "1")["key"]
     assert [deployment.post("one", key=paced).status_code for _ in range(2)] == [200, 429]
+    frugal = rayllm.json("keys", "add", "frugal", "--tokens-per-minute", "1")["key"]
+    assert deployment.post("one", key=frugal).status_code == 200
+    refused = until("its tokens are used up", lambda: refusal(deployment.post("one", key=frugal)), 15)
+    assert refused.json()["error"]["message"].startswith("this API key has used its tokens")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
     stop = threading.Event()
 
     def ask() -> None:
@@ -331,7 +337,7 @@ def test_keys_while_it_runs(deployment: Deployment) -> None:
     keys.append(rayllm.json("keys", "rotate", "bob")["key"])
     assert [deployment.post("one", key=key).status_code for key in keys[2:]] == [401, 200]
     listed = {key["name"]: key["state"] for key in rayllm.json("keys", "list")}
-    assert listed == {"bob": "active", "default": "active", "old": "revoked", "paced": "active"}
+    assert listed == {"bob": "active", "default": "active", "frugal": "active", "old": "revoked", "paced": "active"}
     assert "bob is revoked" in rayllm("keys", "revoke", "bob")
     assert deployment.post("one", key=keys[-1]).status_code == 401
     assert "there is no key nobody" in rayllm("keys", "revoke", "nobody", status=2)
@@ -344,7 +350,12 @@ def test_keys_while_it_runs(deployment: Deployment) -> None:
     for file in rayllm.home.rglob("*"):
         if file.is_file() and file.stat().st_size < 1 << 24:
             text = file.read_bytes()
-            assert not any(key.encode() in text for key in (*keys, paced, "sk-of-the-file-1111")), file
+            assert not any(key.encode() in text for key in (*keys, paced, frugal, "sk-of-the-file-1111")), file
+
+
+def refusal(answer: httpx.Response) -> httpx.Response | None:
+    """The answer, if it says that there were too many."""
+    return answer if answer.status_code == 429 else None
 
 
 def test_down_from_python(llm: RayLLM) -> None:

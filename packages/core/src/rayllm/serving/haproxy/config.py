@@ -60,6 +60,7 @@ def _defaults() -> str:
         yield "timeout server 1h"
         yield "timeout tunnel 1h"
         yield "option http-no-delay"  # a token is on its way as soon as it is here
+        yield "option dontlognull"  # a connection without a request, such as a load balancer's probe
         yield "option abortonclose"  # a client that is gone frees its place in the engine
         yield from default_errors()
 
