@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from inspect import getattr_static
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -30,7 +31,7 @@ class Conformance:
         if cls.__module__.startswith(_KIT):
             return
         fixed = _fixed(cls)
-        changed = sorted(name for name, value in fixed.items() if getattr(cls, name, None) is not value)
+        changed = sorted(name for name, value in fixed.items() if getattr_static(cls, name, None) is not value)
         if changed:
             what = ", ".join(changed)
             raise TypeError(f"{cls.__name__} replaces {what} of the kit; put a rule into known_gaps, with a reason")
@@ -42,9 +43,22 @@ class Conformance:
 
     @pytest.fixture(autouse=True)
     def _gap(self, request: pytest.FixtureRequest) -> None:
-        name = getattr(request.node, "originalname", None) or request.node.name
-        if reason := self.known_gaps.get(name):
+        self._rule: str = getattr(request.node, "originalname", None) or request.node.name
+        if reason := self.known_gaps.get(self._rule):
             request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    def _who(self) -> str:
+        """The plugin that is held to the rules, as a failure names it."""
+        return type(self).__name__
+
+    def _broken(self, seen: str, do: str) -> NoReturn:
+        """Fail the rule that is being tested.
+
+        Args:
+            seen: what the plugin did instead, with the values that show it.
+            do: what its author changes.
+        """
+        pytest.fail(f"{self._who()} breaks {self._rule}: {seen}\n  do  {do}", pytrace=False)
 
 
 def _fixed(cls: type) -> dict[str, Any]:
@@ -57,4 +71,4 @@ def _of_the_kit(cls: type) -> Iterator[tuple[str, Any]]:
     for base in reversed(kit):
         for name in vars(base):
             if name.startswith("test_") or (name.startswith("_") and not name.startswith("__")):
-                yield name, getattr(kit[0], name)
+                yield name, getattr_static(kit[0], name)
