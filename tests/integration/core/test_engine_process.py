@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rayllm import Command, DeploymentError
+from rayllm.serving.engine.environ import engine_env
 from rayllm.serving.engine.forward import forward
 from rayllm.serving.engine.load import Load
-from rayllm.serving.engine.running import RunningEngine, engine_env
+from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.processes.ports import hold_port
 from rayllm.serving.spec import INTERNAL_KEY_HEADER
 from rayllm.testing import fake_server

@@ -117,6 +117,8 @@ def commands(launch: Launch[Any]) -> list[Command]:
     """Finds fault with a launch that its options ask it to."""
     if launch.options.dtype == "float32":
         raise InputError("this dtype needs a GPU", cure="resources.gpus: 1")
+    if launch.options.token == "lost":
+        raise KeyError("cuda")
     return [Command(launch.python)]
 
 
@@ -129,10 +131,14 @@ def never(*_: Any) -> Any:
 def plugins() -> Plugins:
     """Two engines, two backends, two sources."""
     found = Plugins.discover([], disabled="")
-    for name in ("vllm", "sglang"):
-        environment = Environment(())
+    for name, capabilities in (("vllm", {"gguf"}), ("sglang", set[str]())):
         found.engines[name] = Engine(
-            name=name, summary="", options=EngineOptions, environment=environment, commands=commands
+            name=name,
+            summary="",
+            options=EngineOptions,
+            environment=Environment(()),
+            commands=commands,
+            capabilities=capabilities,
         )
     found.backends["local"] = Backend(name="local", summary="", options=Options, open=never)
     found.backends["cai"] = Backend(name="cai", summary="", options=BackendOptions, open=never)

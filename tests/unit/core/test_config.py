@@ -118,6 +118,24 @@ def test_an_engine_may_find_fault_with_a_launch(check: Checker) -> None:
     assert lines == ["f:2:49  models.m.options: this dtype needs a GPU", "        → resources.gpus: 1"]
 
 
+def test_an_engine_that_breaks_on_a_launch(check: Checker) -> None:
+    """The plugin's fault is one of the file's problems, in the exception's own words."""
+    lines = check.mistakes("name: d\nmodels: {m: {engine: vllm, source: /m, options: {token: lost}}}\n")
+    wrong = "the plugin can't tell how it would be started: KeyError: 'cuda'"
+    assert lines == [f"f:2:49  models.m.options: {wrong}"]
+
+
+@pytest.mark.parametrize("source", ["/m/tiny.gguf", "package:a/tiny.Q4.GGUF"])
+def test_a_gguf_file_is_for_engines_that_serve_it(check: Checker, source: str) -> None:
+    """Refused before anything is fetched or started, unless the engine declares `gguf`."""
+    content = f"name: d\nmodels: {{m: {{engine: sglang, source: {source}}}}}\n"
+    assert check.mistakes(content) == [
+        'f:2:38  models.m.source: engine "sglang" serves no GGUF files',
+        "        → name a folder in Hugging Face layout, or another engine",
+    ]
+    assert check.right(content.replace("sglang", "vllm")).config.models["m"].source == source
+
+
 def test_a_variable_that_is_not_set_is_one_problem(check: Checker) -> None:
     """What the unreplaced text looks like is no second one."""
     lines = check.mistakes("name: d\nmodels: {m: {engine: '${env:NOPE}', source: /m}}\n")

@@ -228,7 +228,14 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
         name = model["engine"]
         plugins.engines.setdefault(
             name,
-            Engine(name=name, summary="", options=Anything, environment=Environment(()), commands=lambda _: []),
+            Engine(
+                name=name,
+                summary="",
+                options=Anything,
+                environment=Environment(()),
+                commands=lambda _: [],
+                capabilities={"gguf"},
+            ),
         )
     file = tmp_path / "rayllm.yaml"
     file.write_text(block)

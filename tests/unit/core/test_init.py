@@ -209,7 +209,7 @@ def test_the_backends_options_are_named() -> None:
 )
 def test_a_models_name_by_its_source(source: str, model: str, tmp_path: Path) -> None:
     """One that the file may have, whatever stands in the source."""
-    plugins = made_up("a")
+    plugins = made_up("a", gguf=("a",))
     plugins.sources["hf"] = plugins.sources["file"]
     choices = Choices(backend="local", backend_summary="", engine="a", source=source, limits_length=False)
     assert choices.model == model

@@ -157,6 +157,21 @@ OPENAI_ENDPOINTS = frozenset(
 engine's own `endpoints`."""
 
 
+CAPABILITIES = {
+    "chat": "chats: /v1/chat/completions",
+    "completions": "goes on with a text: /v1/completions",
+    "embeddings": "turns texts into vectors: /v1/embeddings",
+    "gguf": "serves GGUF files: its environment has transformers, gguf and accelerate, which convert them",
+    "lora": "serves LoRA adapters",
+    "rerank": "ranks documents: /v1/rerank",
+    "streaming": "sends an answer while it is being made",
+    "structured-output": "answers in a given JSON schema",
+    "tools": "lets a model call functions",
+    "vision": "takes pictures in a chat",
+}
+"""What an engine may declare, and what it promises by it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(Generic[OptionsT]):
     """An OpenAI-compatible server that RayLLM can start, described as data."""
@@ -172,7 +187,7 @@ class Engine(Generic[OptionsT]):
     commands: Callable[[Launch[OptionsT]], Sequence[Command]]
     """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
     capabilities: Iterable[str] = field(default=frozenset())
-    """What the engine serves: `chat`, `completions`, `embeddings`, `streaming`, `gguf`, …"""
+    """What the engine serves, of `CAPABILITIES`. A GGUF file is refused for an engine without `gguf`."""
     endpoints: Iterable[str] = field(default=frozenset())
     """Paths that clients may use beside `OPENAI_ENDPOINTS`; one with a slash at its end stands for all below it. Never
     one that manages the engine (loads adapters, puts it to sleep, tells how it was started)."""

@@ -18,6 +18,7 @@ from rayllm.config.problems import ConfigErrors
 from rayllm.config.routing import check_routing
 from rayllm.config.rules import (
     check_environment,
+    check_gguf,
     check_host,
     check_launch,
     check_name,
@@ -140,6 +141,7 @@ def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dic
     engine = _pick(document, plugins, "engine", name, (*path, "engine"))
     if engine is None:
         return None
+    check_gguf(document, engine, (*path, "source"), model.get("source"))
     return _options(document, engine.options, model, (*path, "options"), f'engine "{name}" has no such option')
 
 

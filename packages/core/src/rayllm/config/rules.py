@@ -46,6 +46,13 @@ def _schemes(plugins: Plugins) -> str:
     return f"schemes: {', '.join(sorted(plugins.sources)) or 'none'}"
 
 
+def check_gguf(document: Document, engine: AnyEngine, path: KeyPath, source: Any) -> None:
+    """A GGUF file is for engines alone whose environment can convert it."""
+    if isinstance(source, str) and source.lower().endswith(".gguf") and "gguf" not in engine.capabilities:
+        cure = "name a folder in Hugging Face layout, or another engine"
+        document.problem(path, f'engine "{engine.name}" serves no GGUF files', cure=cure)
+
+
 def check_environment(document: Document, path: KeyPath, choice: Any) -> None:
     """`auto`, `current`, or an absolute path on the nodes."""
     if not isinstance(choice, str) or choice in {"auto", "current"} or choice.startswith("/"):
@@ -98,12 +105,19 @@ def check_launch(document: Document, engine: AnyEngine, options: Options, name: 
     )
     try:
         engine.environment_for(device)
-        engine.commands(launch)
     except KeyError:
         path: KeyPath = ("models", name, "resources")
         document.problem(path, f'engine "{engine.name}" does not run on {device.kind}', cure="see resources.gpus")
+        return
+    path = ("models", name, "options")
+    try:
+        engine.commands(launch)
     except RayllmError as error:
-        document.problem(("models", name, "options"), document.redacted(error.message), cure=error.cure or "")
+        document.problem(path, document.redacted(error.message), cure=error.cure or "")
+    # The plugin's fault must not hide the file's other problems.
+    except Exception as error:  # noqa: BLE001
+        wrong = f"the plugin can't tell how it would be started: {type(error).__name__}: {error}"
+        document.problem(path, document.redacted(wrong))
 
 
 def check_host(document: Document) -> None:

@@ -51,7 +51,8 @@ def rayllm_engines() -> Iterator[Engine[FakeOptions]]:
         options=FakeOptions,
         environment=Environment(requires=()),
         commands=commands,
-        capabilities={"chat", "completions", "embeddings", "streaming"},
+        # No GGUF file is converted for it; without the word, none could be named in tests of what goes wrong with them.
+        capabilities={"chat", "completions", "embeddings", "gguf", "streaming"},
         gauges=Gauges(
             running="vllm:num_requests_running",
             waiting="vllm:num_requests_waiting",

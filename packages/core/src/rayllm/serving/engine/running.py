@@ -1,17 +1,18 @@
-"""Starting an engine's process: its environment variables, its command, its first answer."""
+"""Starting an engine's process: its command, its first answer."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rayllm.engines import AnyEngine, Command
 from rayllm.errors import DeploymentError
 from rayllm.serving.engine.client import FAULTS, EngineClient
+from rayllm.serving.engine.environ import engine_env
 from rayllm.serving.engine.log_tail import error_of, tail
 from rayllm.serving.processes.supervised import Supervised
 
@@ -19,28 +20,6 @@ POLL_S = 0.2
 _KILLED = "if nobody killed it, the node had no memory left: `dmesg` there tells; reserve some with resources.memory"
 FIRST_ANSWER_S = 300.0
 """Seconds for the first token: the first request may compile kernels."""
-_KEEP = frozenset(
-    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "HOSTNAME", "LD_LIBRARY_PATH"}
-    | {"RAYLLM_HOME", "XDG_CACHE_HOME", "TRITON_CACHE_DIR"}
-)
-_KEEP_PREFIXES = ("LC_", "HF_", "SSL_", "NCCL_", "GLOO_", "CUDA_", "NVIDIA_")
-_KEEP_ANY_CASE = frozenset(
-    {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
-)
-
-
-def engine_env(environ: Mapping[str, str], command: Command, gpu_ids: list[str]) -> dict[str, str]:
-    """The environment of an engine: an allow-list of the worker's, the command's own, and the GPUs it may see.
-
-    A Ray worker carries OMP_NUM_THREADS, PYTHONBREAKPOINT and RAY_* variables, tokens among them, that are none of an
-    engine's business; and with `num_gpus: 0` Ray hides no GPU.
-    """
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name in _KEEP or name.startswith(_KEEP_PREFIXES) or name.upper() in _KEEP_ANY_CASE
-    }
-    return {**kept, "PYTHONUNBUFFERED": "1", **command.env, "CUDA_VISIBLE_DEVICES": ",".join(gpu_ids)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
