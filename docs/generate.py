@@ -306,6 +306,11 @@ def shown_default(node: Json) -> str:
     return "" if node["default"] is None else f"`{shown(node['default'])}`"
 
 
+def number(value: float) -> float:
+    """A bound as it is written in the code: some versions of pydantic give `0` of a float as `0.0`."""
+    return int(value) if value == int(value) else value
+
+
 def wording(node: Json) -> str:
     """A type in a person's words, with its bounds."""
     if node.get("anyOf") == TypeAdapter(ByteSize).json_schema()["anyOf"]:
@@ -318,7 +323,7 @@ def wording(node: Json) -> str:
     kind = TYPES.get(node.get("type", "object"), "anything")
     if kind == "list" and node.get("items"):
         kind = f"list of {wording(node['items'])}"
-    bounds = [text.format(node[word]) for word, text in BOUNDS.items() if word in node]
+    bounds = [text.format(number(node[word])) for word, text in BOUNDS.items() if word in node]
     if node.get("minLength"):
         bounds.append("not empty")
     if "pattern" in node:

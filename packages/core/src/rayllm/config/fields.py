@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from typing import Any, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -19,9 +19,14 @@ def keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
     return sorted({info.alias or name for found in models for name, info in found.model_fields.items()})
 
 
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether this type is a model itself; in Python 3.10 `list[X]` calls itself a class, and is none."""
+    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models in `A | list[B] | None`, not looking into lists."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_model(annotation):
         yield annotation
     elif get_origin(annotation) not in {list, tuple, dict, set, frozenset}:
         for argument in get_args(annotation):
@@ -31,7 +36,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
     """What stands under one key, or one index, of something of this type."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_model(annotation):
         for name, info in annotation.model_fields.items():
             if part == (info.alias or name):
                 yield info.annotation
