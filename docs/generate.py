@@ -23,10 +23,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import typer
 from pydantic import ByteSize, TypeAdapter
 
+from rayllm import events, hookspecs
 from rayllm.config.json_schema import block_schema
 from rayllm.config.schema import DeploymentConfig
 from rayllm.config.wording import PATTERNS
 from rayllm.engines import Options
+from rayllm.events import Event
 from rayllm.plugins import PluginInfo, Plugins
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +39,8 @@ PRINTS = {
     "plan": "rayllm.deployment.plan:Plan",
     "up": "rayllm.deployment.status:Status",
     "status": "rayllm.deployment.status:Status",
-    "plugins": "rayllm.plugins:PluginInfo",
+    "plugins": "rayllm.plugin_info:PluginInfo",
+    "plugins doctor": "rayllm.machine.plugin_report:PluginReport",
     "doctor": "rayllm.checks:Check",
     "keys add": "rayllm.deployment.keys:NewKey",
     "keys list": "rayllm.deployment.keys:ApiKey",
@@ -83,6 +86,7 @@ Json = dict[str, Any]
 def pages(plugins: Plugins) -> dict[Path, str]:
     """Every page that can be written here, by its path."""
     found = {REFERENCE / "commands.md": commands_page(), REFERENCE / "configuration.md": configuration_page(plugins)}
+    found[REFERENCE / "hooks.md"] = hooks_page()
     for info in plugins.infos:
         if info.state == "loaded" and info.distribution != "rayllm-core" and (ROOT / "packages" / info.name).is_dir():
             lines = [f"# Options of `{info.name}`", NOTE, *options_of(plugins, info)]
@@ -92,7 +96,7 @@ def pages(plugins: Plugins) -> dict[Path, str]:
 
 def joined(blocks: list[str]) -> str:
     """A page of these paragraphs."""
-    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+    return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
 
 
 def table(*rows: tuple[str, ...]) -> str:
@@ -139,6 +143,8 @@ def walk(group: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """The commands below a group, by their whole name."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield " ".join((*above, name)), command
             yield from walk(command, (*above, name))
         elif not command.hidden:
             yield " ".join((*above, name)), command
@@ -172,6 +178,26 @@ def option_row(param: Any) -> tuple[str, str, str]:
     return spelled, default, param.help or ""
 
 
+# Hooks
+
+
+def hooks_page() -> str:
+    """Every hook as `rayllm.hookspecs` tells it, and every event."""
+    about = (
+        "Every hook: its signature, when it is called, how results combine, and a whole module that implements it. "
+        "[The page for plugin authors](../plugins.md) has the descriptors, and tells how a plugin is made."
+    )
+    blocks = ["# Reference of the hooks", NOTE, about]
+    for name, hook in ((name, hook) for name, hook in vars(hookspecs).items() if name.startswith("rayllm_")):
+        signature = str(inspect.signature(hook)).replace("'", "")
+        blocks += [f"## `{name}`", f"```python\n{name}{signature}\n```", inspect.cleandoc(hook.__doc__ or "")]
+    blocks += ["## The events", first_paragraph(Event), fields_table(Event), first_paragraph(Event.to_json)]
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
+    for kind in kinds[kinds.index(Event) + 1 :]:
+        blocks += [f"### `{kind.__name__}`", first_paragraph(kind), fields_table(kind)]
+    return joined(blocks)
+
+
 # Dataclasses
 
 
@@ -194,11 +220,11 @@ def related(kind: type) -> Iterator[type]:
 
 
 def fields_table(kind: type) -> str:
-    """Each field with its type and docstring."""
+    """Each field of its own, with its type as it looks in JSON and its docstring; nothing if there are none."""
     told = field_docstrings(kind)
     hints = get_type_hints(kind)
-    rows = [(f"`{field.name}`", in_json(hints[field.name]), told[field.name]) for field in dataclasses.fields(kind)]
-    return table(("field", "type", "meaning"), *rows)
+    rows = [(f"`{name}`", in_json(hints[name]), text) for name, text in told.items()]
+    return table(("field", "type", "meaning"), *rows) if rows else ""
 
 
 def in_json(hint: Any) -> str:
@@ -225,14 +251,14 @@ def field_docstrings(kind: type) -> dict[str, str]:
     for field, text in pairwise(statements):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             told[field.target.id] = " ".join(inspect.cleandoc(ast.literal_eval(text.value)).split())
-    missing = [field.name for field in dataclasses.fields(kind) if field.name not in told]
+    missing = [name for name in inspect.get_annotations(kind) if name not in told]
     if missing:
         raise SystemExit(f"{kind.__module__}.{kind.__name__}: no docstring under {', '.join(missing)}")
     return told
 
 
-def first_paragraph(kind: type) -> str:
-    """Of a class's docstring."""
+def first_paragraph(kind: Any) -> str:
+    """Of a docstring."""
     return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
 
 

@@ -217,8 +217,8 @@ def test_a_broken_plugin_is_one_line_on_stderr(cli: Cli, site: Site) -> None:
     assert [line for line in result.stderr.splitlines() if line != "a plugin that talks"] == [
         (
             "warning: plugin engine-x (rayllm-engine-x 0.3.1) is left out: ImportError: libx.so:"
-            '   → see where: python -c "import made_up_engine_x"; upgrade or uninstall rayllm-engine-x;'
-            " or leave it out: RAYLLM_PLUGINS_DISABLED=engine-x"
+            "   → upgrade or uninstall rayllm-engine-x; or leave it out: RAYLLM_PLUGINS_DISABLED=engine-x;"
+            " more: rayllm plugins doctor engine-x"
         )
     ]
 
@@ -238,11 +238,8 @@ def test_plugins_lists_them_with_their_faults(cli: Cli, site: Site) -> None:
         "engine-x (rayllm-engine-x 0.3.1) is broken",
         "  cause  ImportError: libx.so:",
         "         not there",
-        (
-            '  do     see where: python -c "import made_up_engine_x"; upgrade or uninstall rayllm-engine-x;'
-            " or leave it out: RAYLLM_PLUGINS_DISABLED=engine-x"
-        ),
-        "  more   rayllm explain plugin",
+        "  do     upgrade or uninstall rayllm-engine-x; or leave it out: RAYLLM_PLUGINS_DISABLED=engine-x",
+        "  more   rayllm plugins doctor engine-x",
     ]
 
 

@@ -28,8 +28,9 @@ PLUGINS = (ROOT / "docs/plugins.md").read_text()
 PYTHON = (ROOT / "docs/python.md").read_text()
 HOOKS = [name for name in vars(hookspecs) if name.startswith("rayllm_")]
 CLASSES = [name for name in rayllm.__all__ if dataclasses.is_dataclass(getattr(rayllm, name))]
+EVENTS = [name for name in CLASSES if issubclass(getattr(rayllm, name), rayllm.Event)]
 RESULTS = [name for name in CLASSES if getattr(rayllm, name).__module__.startswith("rayllm.deployment.")]
-DESCRIPTORS = [name for name in CLASSES if name not in RESULTS]
+DESCRIPTORS = [name for name in CLASSES if name not in (*RESULTS, *EVENTS)]
 METHODS = [
     *(rayllm.ClusterBackend, "ensure", "find", "destroy", "deploy"),
     *(rayllm.Engine, "environment_for"),
@@ -166,9 +167,15 @@ def test_the_examples_own_tests_pass(example: Path) -> None:
         test()
 
 
-@pytest.mark.parametrize(("number", "hook"), [(3, "rayllm_model_sources"), (4, "rayllm_backends")])
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_event_is_told_when(name: str) -> None:
+    """On the page; its fields stand in the reference, which is written from the code."""
+    assert name == "Event" or f"\n| `{name}` | " in PLUGINS
+
+
+@pytest.mark.parametrize(("number", "hook"), [(3, "rayllm_model_sources"), (4, "rayllm_backends"), (5, "rayllm_event")])
 def test_the_other_examples_are_loaded(number: int, hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Discovery takes the model source and the backend of the page."""
+    """Discovery takes the model source, the backend and the observer of the page."""
     from importlib.metadata import EntryPoint
 
     module = f"documented_{hook}"

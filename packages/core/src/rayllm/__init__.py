@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
     from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
+    from rayllm.events import Applied, CommandFailed, Event, ModelFailed, ModelReady, PlanMade, Removed, Scaled
     from rayllm.hookspecs import hookimpl
     from rayllm.sources import FetchProgress, ModelSource
 
@@ -35,6 +36,9 @@ _HOMES = {
     "rayllm.checks": ("Check",),
     "rayllm.engines": ("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
+    "rayllm.events": (
+        *("Applied", "CommandFailed", "Event", "ModelFailed", "ModelReady", "PlanMade", "Removed", "Scaled"),
+    ),
     "rayllm.hookspecs": ("hookimpl",),
     "rayllm.sources": ("FetchProgress", "ModelSource"),
 }
@@ -42,6 +46,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ApiKey",
+    "Applied",
     "AsyncRayLLM",
     "Backend",
     "Change",
@@ -52,28 +57,35 @@ __all__ = [
     "ClusterError",
     "ClusterSpec",
     "Command",
+    "CommandFailed",
     "DeploymentError",
     "Device",
     "Engine",
     "EngineArguments",
     "Environment",
+    "Event",
     "FetchProgress",
     "FieldChange",
     "Gauges",
     "InputError",
     "KeyUsage",
     "Launch",
+    "ModelFailed",
+    "ModelReady",
     "ModelSource",
     "ModelStatus",
     "NewKey",
     "Node",
     "Options",
     "Plan",
+    "PlanMade",
     "PluginError",
     "Progress",
     "RayLLM",
     "RayllmError",
+    "Removed",
     "ReplicaStatus",
+    "Scaled",
     "Status",
     "__version__",
     "hookimpl",

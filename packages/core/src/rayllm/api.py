@@ -87,13 +87,9 @@ class RayLLM:
         Raises:
             ClusterError: the cluster can't be asked.
         """
-        from rayllm.deployment.plan import Plan
-        from rayllm.deployment.proposal import propose
+        from rayllm.deployment.compare import compare
 
-        cluster = self.session.find()
-        proposal = propose(self.session, cluster)
-        unsure = f"the cluster is {cluster.state}: {cluster.reason}" if cluster and cluster.state != "ready" else ""
-        return Plan(name=self.name, changes=proposal.changes, misfits=proposal.misfits, unsure=unsure)
+        return compare(self.session)
 
     def render(self) -> dict[str, Any]:
         """The Serve config that `up` hands to a cluster which serves nothing else yet; asks no cluster.

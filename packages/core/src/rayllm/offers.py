@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
 
 from rayllm.backends import AnyBackend, Backend
-from rayllm.engines import AnyEngine, Engine, Environment, Options
+from rayllm.descriptor_fields import wrong_fields
+from rayllm.engines import AnyEngine, Engine
 from rayllm.errors import PluginError
 from rayllm.sources import ModelSource
 
@@ -37,8 +38,6 @@ class Kind:
     key: str
     """The attribute that names it."""
     pattern: str
-    functions: tuple[str, ...]
-    """Attributes that are called."""
     attribute: str
     """Where `Offers` keeps it."""
 
@@ -50,15 +49,19 @@ class Kind:
 
 WORDS = r"[a-z0-9]+(-[a-z0-9]+)*"
 HOOKS = {
-    "rayllm_engines": Kind("engine", Engine, "name", WORDS, ("commands",), "engines"),
-    "rayllm_backends": Kind("backend", Backend, "name", WORDS, ("open",), "backends"),
-    "rayllm_model_sources": Kind("source", ModelSource, "scheme", r"[a-z][a-z0-9+.-]*", ("check", "fetch"), "sources"),
+    "rayllm_engines": Kind("engine", Engine, "name", WORDS, "engines"),
+    "rayllm_backends": Kind("backend", Backend, "name", WORDS, "backends"),
+    "rayllm_model_sources": Kind("source", ModelSource, "scheme", r"[a-z][a-z0-9+.-]*", "sources"),
 }
+
+
+EVENT_HOOK = "rayllm_event"
+"""The hook that offers nothing, and is called when something happens."""
 
 
 def require_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
     """Refuse a plugin that was meant to offer something, and by a slip offers nothing."""
-    for name in HOOKS:
+    for name in (*HOOKS, EVENT_HOOK):
         if callable(getattr(plugin, name, None)) and manager.parse_hookimpl_opts(plugin, name) is None:
             raise PluginError(f"{name} lacks @hookimpl")
     if not manager.get_hookcallers(plugin):
@@ -103,12 +106,6 @@ def _check(hook: str, kind: Kind, item: Any) -> str:
     name = getattr(item, kind.key)
     if not isinstance(name, str) or not re.fullmatch(kind.pattern, name):
         raise PluginError(f"{wanted}.{kind.key} {name!r} is not of the form {kind.pattern}")
-    for attribute in kind.functions:
-        if not callable(getattr(item, attribute)):
-            raise PluginError(f'{wanted}.{attribute} of "{name}" is not a function')
-    options = getattr(item, "options", Options)
-    if not (isinstance(options, type) and issubclass(options, Options)):
-        raise PluginError(f'{wanted}.options of "{name}" is not a subclass of rayllm.Options')
-    if isinstance(item, Engine) and not isinstance(item.environment, Environment | Mapping):
-        raise PluginError(f'{wanted}.environment of "{name}" is neither an Environment nor a mapping of them')
+    if found := list(wrong_fields(item, name)):
+        raise PluginError("; ".join(found))
     return name

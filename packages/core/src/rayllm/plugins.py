@@ -1,99 +1,38 @@
 """Find the installed plugins, import those that are asked for, and keep each one's faults to itself.
 
 A plugin that fails to import, raises in a hook, offers a wrong type or a taken name is set aside with its cause and
-cure in `Plugins.infos`; everything else goes on. Nothing is printed here: the command line does that.
+cure in `Plugins.infos`; everything else goes on. Who discovers them says who is told.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, TypeVar
+from collections.abc import Callable, Collection, Iterable
+from importlib.metadata import EntryPoint
+from typing import Any
 
 import pluggy
 
-from rayllm import hookspecs
+from rayllm import hookspecs, plugin_info
 from rayllm.backends import AnyBackend
 from rayllm.engines import AnyEngine
+from rayllm.entry_points import CORE, GROUP, OBSERVER, installed, order, require_our_version
 from rayllm.errors import PluginError
-from rayllm.offers import Offers, collect, require_hooks
+from rayllm.offers import EVENT_HOOK, Offers, collect, require_hooks
+from rayllm.on_demand import Offered
+from rayllm.plugin_info import KILL_SWITCH, PluginInfo
 from rayllm.sources import ModelSource
 from rayllm.streams import stdout_to_stderr
 
-GROUP = "rayllm"
-KILL_SWITCH = "RAYLLM_PLUGINS_DISABLED"
-CORE = "rayllm.builtin"
-"""Module of core's own plugin, which comes first, so that nobody can take its names."""
+__all__ = ["GROUP", "EventHook", "Listener", "PluginInfo", "Plugins"]
 
-
-@dataclass(slots=True, kw_only=True)
-class PluginInfo:
-    """What became of one entry point."""
-
-    name: str
-    """The entry point's name, as the kill switch knows it."""
-    module: str
-    """What the entry point names."""
-    distribution: str | None = None
-    """Who brought it; None if unknown."""
-    version: str | None = None
-    """The distribution's."""
-    state: Literal["loaded", "broken", "disabled"] = "loaded"
-    """What became of it."""
-    offers: tuple[str, ...] = ()
-    """`engine vllm`, `backend local`, `source file`, …"""
-    cause: str | None = None
-    """Why it is broken; an exception's own words."""
-    cure: str | None = None
-    """What to do about it."""
-    import_ms: float | None = None
-    """Milliseconds its import took; None where it was not tried."""
-
-    @property
-    def title(self) -> str:
-        """`engine-x (rayllm-engine-x 0.3.1)`."""
-        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
-
-
-Listener = Callable[[PluginInfo], None]
-DescriptorT = TypeVar("DescriptorT")
-
-
-class Offered(MutableMapping[str, DescriptorT]):
-    """What plugins offer of one kind, by name. A plugin is imported when something that it may offer is asked for.
-
-    A look at one name imports the plugin whose entry point is called after it (`engine-vllm` for the engine `vllm`),
-    and the others only if that one does not offer it; a look at all names imports every plugin.
-    """
-
-    def __init__(self, kind: str, seek: Callable[[str | None], None]) -> None:
-        self._kind = kind
-        self._seek = seek
-        self._loaded: dict[str, DescriptorT] = {}
-
-    def __getitem__(self, name: str) -> DescriptorT:
-        if name not in self._loaded:
-            self._seek(f"{self._kind}-{name}")
-        if name not in self._loaded:
-            self._seek(None)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, item: DescriptorT) -> None:
-        self._loaded[name] = item
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        self._seek(None)
-        return iter(self._loaded)
-
-    def __len__(self) -> int:
-        self._seek(None)
-        return len(self._loaded)
+Listener = Callable[[str], None]
+"""Is told, in one line, of a plugin that was set aside or takes long."""
+EventHook = Callable[..., list[Any]]
+"""Called as `hook(event=...)`; the results are none."""
 
 
 class Plugins:
@@ -103,13 +42,19 @@ class Plugins:
         self.engines: Offered[AnyEngine] = Offered("engine", self._seek)
         self.backends: Offered[AnyBackend] = Offered("backend", self._seek)
         self.sources: Offered[ModelSource] = Offered("source", self._seek)
+        self.faults: dict[str, BaseException] = {}
+        """What set a plugin aside, by the name of its entry point: its traceback shows where."""
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: list[tuple[EntryPoint, PluginInfo]] = []
         self._pending: list[EntryPoint] = []
         """In the order of loading."""
         self._off: Collection[str] = ()
-        self._heard: Listener = _unheard
+        self._deaf: set[str] = set()
+        """Plugins that could not be told of an event."""
+        self._heard: Listener = _log
+        self._lock = threading.RLock()
+        """Commands of the asynchronous API run in threads."""
 
     @classmethod
     def discover(
@@ -123,22 +68,31 @@ class Plugins:
             points: the entry points; by default those of the installed distributions.
             disabled: names separated by commas, or `*` for all but core's own; by default
                 `$RAYLLM_PLUGINS_DISABLED`.
-            heard: told of each plugin that is set aside, when that happens.
+            heard: told in one line of each plugin that is set aside or takes long, when that happens; by default a
+                warning is logged, which Python shows on stderr.
         """
-        found = entry_points(group=GROUP) if points is None else points
+        found, damaged = installed() if points is None else (points, [])
         switch = os.environ.get(KILL_SWITCH, "") if disabled is None else disabled
         plugins = cls()
         plugins._off = {name.strip() for name in switch.split(",")}
-        plugins._heard = heard or _unheard
-        plugins._pending = sorted(found, key=_order)
+        plugins._heard = heard or _log
+        for info in damaged:
+            plugins._loaded.append((EntryPoint(info.name, "", GROUP), info))
+            plugins._heard(plugin_info.left_out(info))
+        plugins._pending = sorted(found, key=order)
         plugins._load_some([point for point in plugins._pending if point.value == CORE])
         return plugins
 
     @property
+    def entries(self) -> list[tuple[EntryPoint, PluginInfo]]:
+        """Every entry point and what became of it, in the order of their names, core's own first. Imports them all."""
+        self._load_some(list(self._pending))
+        return sorted(self._loaded, key=lambda pair: order(pair[0]))
+
+    @property
     def infos(self) -> list[PluginInfo]:
-        """What became of every entry point, in the order of their names, core's own first. Imports all of them."""
-        self._seek(None)
-        return [info for _, info in sorted(self._loaded, key=lambda pair: _order(pair[0]))]
+        """What became of every entry point, in the same order. Imports all of them."""
+        return [info for _, info in self.entries]
 
     @property
     def broken(self) -> list[PluginInfo]:
@@ -161,20 +115,45 @@ class Plugins:
                 return info
         raise KeyError(f"{kind} {name}")
 
+    def observers(self) -> list[tuple[PluginInfo, EventHook]]:
+        """Who is to be told of an event: the plugins called `observer-NAME`, imported now, and others that are loaded.
+
+        One that could not be told before is left out.
+        """
+        self._load_some([point for point in self._pending if point.name.startswith(OBSERVER)])
+        watching = [info for _, info in self._loaded if "events" in info.offers and info.name not in self._deaf]
+        return [(info, self._hook_of(info)) for info in watching]
+
+    def deafen(self, info: PluginInfo, cause: str) -> None:
+        """Tell a plugin of no more events; what else it offers stays."""
+        if info.name not in self._deaf:
+            self._deaf.add(info.name)
+            self._heard(plugin_info.deaf(info, cause))
+
+    def _hook_of(self, info: PluginInfo) -> EventHook:
+        own = self._manager.get_plugin(info.name)
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not own]
+        return self._manager.subset_hook_caller(EVENT_HOOK, others)
+
     def _seek(self, name: str | None) -> None:
-        """Load the plugins whose entry point has this name; for None all."""
-        self._load_some([point for point in self._pending if name is None or point.name == name])
+        """Load the plugins whose entry point has this name; for None all that may offer something."""
+        found = [
+            point
+            for point in self._pending
+            if (not point.name.startswith(OBSERVER) if name is None else point.name == name)
+        ]
+        self._load_some(found)
 
     def _load_some(self, points: Iterable[EntryPoint]) -> None:
-        for point in points:
-            self._pending.remove(point)
-            self._add(point)
+        with self._lock:
+            for point in points:
+                if point in self._pending:  # another thread may have been here
+                    self._pending.remove(point)
+                    self._add(point)
 
     def _add(self, point: EntryPoint) -> None:
         """Load one plugin and read what it offers, or leave no trace of it but its info."""
-        info = PluginInfo(name=point.name, module=point.value.partition(":")[0])
-        if point.dist and (told := point.dist.metadata):  # each look at it reads the file again
-            info.distribution, info.version = told["Name"], told["Version"]
+        info = PluginInfo.of(point)
         earlier = next((i for _, i in self._loaded if i.name == info.name and i.state != "disabled"), None)
         self._loaded.append((point, info))
         if self._is_off(point):
@@ -188,39 +167,47 @@ class Plugins:
             raise
         # A module that calls sys.exit or pytest.skip when imported costs only itself, too.
         except BaseException as error:  # noqa: BLE001
-            info.state = "broken"
-            info.cause = error.message if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            info.cure = _cure(info, error)
-            self._heard(info)
+            info.break_with(error)
+            self.faults.setdefault(info.name, error)
+            self._heard(plugin_info.left_out(info))
+        if info.is_slow:
+            self._heard(plugin_info.slow(info))
 
     def _is_off(self, point: EntryPoint) -> bool:
         return point.name in self._off or ("*" in self._off and point.value != CORE)
 
     def _load(self, point: EntryPoint, info: PluginInfo) -> None:
-        _require_our_version(point)
+        require_our_version(point)
         others = self._manager.get_plugins()
-        # A plugin that prints when imported must not spoil what a command prints for programs.
-        with stdout_to_stderr():
-            started = time.perf_counter()
-            try:
-                plugin = point.load()
-            finally:
-                info.import_ms = round((time.perf_counter() - started) * 1000, 1)
-            try:
-                self._manager.register(plugin, info.name)
-                self._manager.check_pending()
-                require_hooks(self._manager, plugin)
-                offers = collect(self._manager, others)
-                self._refuse_taken(offers, point)
-            except BaseException:
-                # pluggy before 1.7 keeps a plugin whose registration failed.
-                if plugin not in others and self._manager.is_registered(plugin):
-                    self._manager.unregister(plugin)
-                raise
+        started = time.perf_counter()
+        try:
+            # A plugin that prints when imported must not spoil what a command prints for programs.
+            with stdout_to_stderr():
+                offers, watches = self._register(point, others)
+        finally:
+            info.import_ms = round((time.perf_counter() - started) * 1000, 1)
         self.engines.update(offers.engines)
         self.backends.update(offers.backends)
         self.sources.update(offers.sources)
-        info.offers = tuple(offers.names())
+        info.offers = (*offers.names(), *(["events"] if watches else []))
+
+    def _register(self, point: EntryPoint, others: Collection[object]) -> tuple[Offers, bool]:
+        """What the plugin offers, and whether it is told of events."""
+        plugin = point.load()
+        try:
+            self._manager.register(plugin, point.name)
+            self._manager.check_pending()
+            require_hooks(self._manager, plugin)
+            offers = collect(self._manager, others)
+            self._refuse_taken(offers, point)
+            watches = bool(self._manager.subset_hook_caller(EVENT_HOOK, others).get_hookimpls())
+            _require_observer(point, offers, watches=watches)
+        except BaseException:
+            # pluggy before 1.7 keeps a plugin whose registration failed.
+            if plugin not in others and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            raise
+        return offers, watches
 
     def _refuse_taken(self, offers: Offers, point: EntryPoint) -> None:
         """A name belongs to the plugin that is called after it, else to the first that offers it.
@@ -237,40 +224,21 @@ class Plugins:
                 raise PluginError(f"{_quoted(name)} is taken by {info.title}")
 
 
-def _unheard(info: PluginInfo) -> None:
-    """Nobody wants to know."""
+def _require_observer(point: EntryPoint, offers: Offers, *, watches: bool) -> None:
+    """Refuse what would be looked for in vain under a name that says when the plugin is imported."""
+    if not point.name.startswith(OBSERVER):
+        return
+    if not watches:
+        raise PluginError(f'it is called "{point.name}" and has no {EVENT_HOOK}')
+    if found := ", ".join(map(_quoted, offers.names())):
+        raise PluginError(f"it offers {found}, and is called after an observer: give that an entry point of its own")
+
+
+def _log(line: str) -> None:
+    logging.getLogger(__name__).warning(line)
 
 
 def _quoted(offer: str) -> str:
     """`engine "vllm"`."""
     kind, _, name = offer.partition(" ")
     return f'{kind} "{name}"'
-
-
-def _order(point: EntryPoint) -> tuple[bool, str, str]:
-    return (point.value != CORE, point.name, point.value)
-
-
-def _require_our_version(point: EntryPoint) -> None:
-    """Refuse a plugin whose range of rayllm-core this one is out of: pip only warns of that, and installs it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    wanted = [line for line in (point.dist.requires or []) if "rayllm" in line] if point.dist else []
-    if not wanted:
-        return
-    from packaging.requirements import Requirement
-
-    try:
-        ours = version("rayllm-core")
-    except PackageNotFoundError:  # the code bundle on a node has no metadata
-        return
-    for line in map(Requirement, wanted):
-        if line.name.replace("_", "-").lower() == "rayllm-core" and not line.specifier.contains(ours, prereleases=True):
-            raise PluginError(f"it is built for rayllm-core {line.specifier}, and this is {ours}")
-
-
-def _cure(info: PluginInfo, error: BaseException) -> str:
-    fix = f"upgrade or uninstall {info.distribution}" if info.distribution else "fix it"
-    if not isinstance(error, PluginError):
-        fix = f'see where: python -c "import {info.module}"; {fix}'
-    return f"{fix}; or leave it out: {KILL_SWITCH}={info.name}"

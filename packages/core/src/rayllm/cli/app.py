@@ -23,7 +23,7 @@ from rayllm.cli.init import init
 from rayllm.cli.keys import keys_add, keys_list, keys_new, keys_revoke, keys_rotate, keys_usage
 from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.plan import plan
-from rayllm.cli.plugins import plugins
+from rayllm.cli.plugins import plugins, plugins_doctor
 from rayllm.cli.render import render
 from rayllm.cli.scale import scale
 from rayllm.cli.schema import schema
@@ -41,7 +41,6 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     chat,
     scale,
     down,
-    plugins,
     doctor,
     explain,
     schema,
@@ -51,8 +50,11 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 GROUPS = {
     "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
     "env": (env_list, env_build, env_check, env_prune),
+    "plugins": (plugins_doctor,),
 }
 """Nouns with verbs under them; a verb is a function `NOUN_VERB`."""
+ALONE = {"plugins": plugins}
+"""What a noun does without a verb; the others show their help."""
 HELP_OF = {
     "keys": "Add, list, rotate and revoke API keys; see what was used.",
     "env": "Look at, build and remove engines' environments on this machine.",
@@ -107,7 +109,15 @@ app = typer.Typer(
 for command in COMMANDS:
     app.command(help=_help(command), short_help=_summary(command), cls=CLASSES.get(command))(command)
 for noun, verbs in GROUPS.items():
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP_OF[noun])
+    alone = ALONE.get(noun)
+    group = typer.Typer(
+        rich_markup_mode=None,
+        help=_help(alone) if alone else HELP_OF[noun],
+        short_help=_summary(alone) if alone else None,
+        callback=alone,
+        invoke_without_command=alone is not None,
+        no_args_is_help=alone is None,
+    )
     for verb in verbs:
         name = verb.__name__.removeprefix(f"{noun}_")
         group.command(name, help=_help(verb), short_help=_summary(verb))(verb)

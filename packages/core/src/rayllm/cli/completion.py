@@ -27,7 +27,7 @@ def complete_engine(incomplete: str) -> list[str]:
     with suppress(Exception):
         from rayllm.plugins import Plugins
 
-        return _beginning_with(incomplete, Plugins.discover().engines)
+        return _beginning_with(incomplete, Plugins.discover(heard=lambda _: None).engines)
     return []
 
 
@@ -38,6 +38,15 @@ def complete_environment(incomplete: str) -> list[str]:
 
         folders = [path.name for path in (home() / "environments").iterdir() if path.is_dir()]
         return _beginning_with(incomplete, folders)
+    return []
+
+
+def complete_plugin(incomplete: str) -> list[str]:
+    """The installed plugins; none is imported."""
+    with suppress(Exception):
+        from rayllm.entry_points import installed
+
+        return _beginning_with(incomplete, [point.name for point in installed()[0]])
     return []
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rayllm.cli.output import Output
 
 if TYPE_CHECKING:
-    from rayllm.plugins import PluginInfo, Plugins
+    from rayllm.plugins import Plugins
 
 
 def discover(output: Output, *, warn: bool = True) -> Plugins:
-    """Find the plugins; of those that a command comes to need, tell on stderr which are broken."""
+    """Find the plugins; of those that a command comes to need, tell on stderr which are broken or take long."""
     from rayllm.plugins import Plugins
 
-    def tell(info: PluginInfo) -> None:
-        cause = (info.cause or "").partition("\n")[0]
-        output.note(f"warning: plugin {info.title} is left out: {cause}   → {info.cure}", "warning")
+    def tell(line: str) -> None:
+        if warn:
+            # While a command works, stderr may belong to its live lines, which go on below what is printed.
+            Output(output.stdout, sys.stderr).note(f"warning: {line}", "warning")
 
-    return Plugins.discover(heard=tell if warn else None)
+    return Plugins.discover(heard=tell)

@@ -24,10 +24,12 @@ def doctor(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
     from rayllm.machine.doctor import examine
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     plugins = discover(output, warn=False)
-    checks = examine(file, plugins, os.environ, named=file != DEFAULT_FILE)
+    with stdout_to_stderr():
+        checks = examine(file, plugins, os.environ, named=file != DEFAULT_FILE)
     if json:
         output.print_json([asdict(check) for check in checks])
     for check in checks if not json else ():

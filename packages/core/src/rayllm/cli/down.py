@@ -17,11 +17,12 @@ def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
     from rayllm.cli.opening import confirmed, open_file
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     llm = open_file(file, output)
     if not confirmed(f"Stop {llm.name} and everything it serves?", output, yes=yes):
         return
-    with Steps() as steps:
+    with Steps() as steps, stdout_to_stderr():
         found = llm.down(steps)
     output.say(f"{llm.name} is down." if found else f"{llm.name} was not running.")

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def open_file(file: Path, output: Output) -> RayLLM:
     """Check the file and open its backend; tell of broken plugins."""
     from rayllm.api import RayLLM
+    from rayllm.streams import stdout_to_stderr
 
-    return RayLLM.from_file(file, plugins=discover(output), report=output.note)
+    with stdout_to_stderr():  # what plugins print is no result
+        return RayLLM.from_file(file, plugins=discover(output), report=output.note)
 
 
 def confirmed(question: str, output: Output, *, yes: bool) -> bool:

@@ -15,10 +15,12 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.plan_text import plan_lines
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     llm = open_file(file, output)
-    found = llm.plan()
+    with stdout_to_stderr():
+        found = llm.plan()
     if found.unsure:
         output.note(f"{found.unsure}; what it serves can't be told now", "warning")
     if json:

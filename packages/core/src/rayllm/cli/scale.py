@@ -28,11 +28,12 @@ def scale(
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     llm = open_file(file, output)
     try:
-        with Steps() as steps:
+        with Steps() as steps, stdout_to_stderr():
             found = llm.scale(model, replicas, steps)
     except KeyboardInterrupt:
         output.note(f"Interrupted. What the cluster was told goes on: rayllm status {model}")

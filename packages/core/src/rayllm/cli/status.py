@@ -67,8 +67,10 @@ def _look(llm: RayLLM, model: str | None) -> tuple[bool, dict[str, Any], list[Li
     """Whether all is ready; the status for a program, and for a person."""
     from rayllm.cli.status_text import deployment_lines, model_lines
     from rayllm.deployment.observing import model_of
+    from rayllm.streams import stdout_to_stderr
 
-    found = llm.status()
+    with stdout_to_stderr():
+        found = llm.status()
     if model:
         part = model_of(llm.session, found, model)
         return part.state == "ready", part.to_json(), list(model_lines(part, found.nodes))

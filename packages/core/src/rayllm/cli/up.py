@@ -25,13 +25,14 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     llm = open_file(file, output)
     if not _agreed(llm, output, yes=yes):
         return
     try:
-        with Steps() as steps:
+        with Steps() as steps, stdout_to_stderr():
             status = llm.up(steps)
     except KeyboardInterrupt:
         output.note(f"Interrupted. What was begun of {llm.name} goes on: rayllm status, up or down")
@@ -46,8 +47,10 @@ def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
     """Show the plan; ask where something that runs would stop."""
     from rayllm.cli.opening import confirmed
     from rayllm.cli.plan_text import plan_lines
+    from rayllm.streams import stdout_to_stderr
 
-    plan = llm.plan()
+    with stdout_to_stderr():
+        plan = llm.plan()
     output.note(f"{llm.name} on {llm.config.cluster.backend}", "bold")
     for line, style in plan_lines(plan.changes):
         output.note(line, style)

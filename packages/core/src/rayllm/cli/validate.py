@@ -19,11 +19,13 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
     from rayllm.config import ConfigErrors, Verdict, load
+    from rayllm.streams import stdout_to_stderr
 
     output = Output()
     plugins = discover(output)
     try:
-        checked = load(file, plugins, report=output.note)
+        with stdout_to_stderr():
+            checked = load(file, plugins, report=output.note)
     except ConfigErrors as error:
         if json:
             output.print_json(asdict(Verdict(str(file), valid=False, problems=error.problems)))

@@ -16,8 +16,10 @@ from rayllm.deployment.proposal import Proposal, propose
 from rayllm.deployment.serve_config import deployed_apps, merge
 from rayllm.deployment.session import Session
 from rayllm.deployment.status import Status
+from rayllm.deployment.telling import Tell, telling
 from rayllm.deployment.watch import Watch
 from rayllm.errors import ClusterError, DeploymentError
+from rayllm.events import Applied
 
 PUTS = 3
 """How often another operator's simultaneous change is answered with a fresh look before giving up."""
@@ -32,17 +34,18 @@ def up(session: Session, progress: Progress) -> Status:
         ClusterError: the cluster can't be made, or another `up` is at work on it.
         DeploymentError: it was taken, but a part did not come up.
     """
-    cluster = session.ensure(progress)
-    try:
-        return _apply(session, cluster, progress)
-    except DeploymentError:
-        raise
-    except ClusterError as problem:
-        _look_whether_gone(session, problem)
-        raise
+    with telling(session, "up") as tell:
+        cluster = session.ensure(progress)
+        try:
+            return _apply(session, cluster, progress, tell)
+        except DeploymentError:
+            raise
+        except ClusterError as problem:
+            _look_whether_gone(session, problem)
+            raise
 
 
-def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
+def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell) -> Status:
     admin = AdminApi(cluster)
     try:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
@@ -56,6 +59,8 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
             known = admin.failed_at()
             keys = FileKeys(session.checked, admin, progress)
             _put(session, cluster, api, proposal)
+            changes = {change.name: change.kind for change in proposal.changes}
+            tell(Applied(deployment=session.name, changes=changes))
 
             def keep() -> None:
                 # The gateway that grants the lease came up with this very change: who gets it first has the last word.
@@ -70,7 +75,7 @@ def _apply(session: Session, cluster: Cluster, progress: Progress) -> Status:
                     _require_there(session, problem)
                     raise
 
-            status = Watch(set(session.checked.config.models), progress, known).run(look, keep)
+            status = Watch(set(session.checked.config.models), progress, known, tell=tell).run(look, keep)
             keys.tell()
             return status
     finally:

@@ -9,7 +9,9 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.patience import Patience
 from rayllm.deployment.serve_config import Json, deployed_apps, merge
 from rayllm.deployment.session import Session
+from rayllm.deployment.telling import telling
 from rayllm.errors import ClusterError
+from rayllm.events import Removed
 from rayllm.serving.spec import app_name
 
 POLL_S = 0.3
@@ -21,13 +23,16 @@ def down(session: Session, progress: Progress) -> bool:
     Raises:
         ClusterError: the cluster is not ready to be told, or somebody else deploys again what was removed.
     """
-    if "create" in session.checked.backend.capabilities:
-        # The cluster takes its applications along: their requests in flight are not waited for.
-        found = session.find() is not None
-    else:
-        found = session.find() is not None and _remove_apps(session, session.find_ready(), progress)
-    session.backend.destroy(session.name, progress)
-    return found
+    with telling(session, "down") as tell:
+        if "create" in session.checked.backend.capabilities:
+            # The cluster takes its applications along: their requests in flight are not waited for.
+            found = session.find() is not None
+        else:
+            found = session.find() is not None and _remove_apps(session, session.find_ready(), progress)
+        session.backend.destroy(session.name, progress)
+        if found:
+            tell(Removed(deployment=session.name))
+        return found
 
 
 def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> bool:

@@ -14,9 +14,11 @@ from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import Json, deployed_apps, merge
 from rayllm.deployment.status import Status
+from rayllm.deployment.telling import Tell, telling
 from rayllm.deployment.usage import needs_of, taken
 from rayllm.deployment.watch import GATEWAY, Watch
 from rayllm.errors import ClusterError, DeploymentError, InputError
+from rayllm.events import Scaled
 from rayllm.serving.spec import app_name
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ def scale(session: Session, model: str, replicas: int, progress: Progress) -> St
             f"{model} can't have {replicas} replicas",
             cure="let it sleep while nobody asks: replicas: {min: 0, max: 1} in the file; or take it out of the file",
         )
+    with telling(session, "scale") as tell:
+        return _scale(session, model, replicas, progress, tell)
+
+
+def _scale(session: Session, model: str, replicas: int, progress: Progress, tell: Tell) -> Status:
     cluster = session.find_ready()
     admin = AdminApi(cluster)
     try:
@@ -46,6 +53,7 @@ def scale(session: Session, model: str, replicas: int, progress: Progress) -> St
                 _require_room(session, api, model, replicas)
             known = admin.failed_at()
             _put(session, cluster, api, model, replicas)
+            tell(Scaled(deployment=session.name, model=model, replicas=replicas))
 
             def look() -> Status:
                 status = observe(cluster, api, admin)
@@ -63,7 +71,7 @@ def scale(session: Session, model: str, replicas: int, progress: Progress) -> St
                 if step != GATEWAY:  # Serve looks at every application again, which is no news of them
                     progress(step, detail, done=done)
 
-            return Watch({model}, told, known).run(look, keep)
+            return Watch({model}, told, known, tell=tell).run(look, keep)
     finally:
         admin.close()
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from rayllm.backends import Progress
 from rayllm.deployment.patience import Patience
 from rayllm.deployment.status import ModelStatus, Status
+from rayllm.deployment.telling import Tell, nobody
 from rayllm.deployment.wording import describe, failure_of
 from rayllm.errors import ClusterError, DeploymentError
+from rayllm.events import ModelFailed, ModelReady
 
 POLL_S = 0.5
 MISSING_S = 15.0
@@ -40,6 +42,7 @@ class Watch:
         progress: is told what goes on.
         known: when each model failed last (`failure["at"]`) before this watch: that says nothing about now.
         clock: seconds that only grow.
+        tell: is told of each model that is ready or failed.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class Watch:
         progress: Progress,
         known: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
+        tell: Tell = nobody,
     ) -> None:
         self._names = names
         self._progress = progress
         self._known = known
+        self._tell = tell
         self._clock = clock
         self._patience = Patience(progress, clock)
         self._ready: set[str] = set()
@@ -100,13 +105,21 @@ class Watch:
             part = replace(part, failure=None)
         if part.state == "ready":
             self._ready.add(name)
+            if name != GATEWAY:
+                ready = ModelReady(deployment=status.name, model=name, replicas=part.running, endpoint=part.endpoint)
+                self._tell(ready)
             said = "ready, answered a first prompt" if part.running else "ready, no replica yet"
             self._progress(name, status.gateway_url if name == GATEWAY else said, done=True)
         elif part.state in _FAILED and name == GATEWAY:
             raise failure_of(part)
         elif part.state in _FAILED:
-            self._failures[name] = failure_of(part)
-            self._progress(name, f"failed · {self._failures[name].message}")
+            self._fail(name, failure_of(part), status)
         else:
             why = f": {part.cause}; {part.cure}, or Ctrl-C" if part.state == "waiting" and part.cause else ""
             self._progress(name, describe(part) + why)
+
+    def _fail(self, name: str, failure: DeploymentError, status: Status) -> None:
+        self._failures[name] = failure
+        cause, cure = failure.cause or "", failure.cure or ""
+        self._tell(ModelFailed(deployment=status.name, model=name, message=failure.message, cause=cause, cure=cure))
+        self._progress(name, f"failed · {failure.message}")

@@ -1,0 +1,89 @@
+"""What may stand in each field of a descriptor: types are not checked when one is made, and a slip would show late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from rayllm.backends import Backend
+from rayllm.engines import Engine, EngineArguments, Environment, Gauges, Options
+from rayllm.sources import ModelSource
+
+Rule = tuple[Callable[[Any], bool], str]
+"""Whether a value is right, and what is said of one that is not."""
+
+
+def _is_words(value: Any) -> bool:
+    # One text is a collection of texts, too; a generator would be empty once somebody has looked at it.
+    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+def _is_environment(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(kind, str) and isinstance(one, Environment) for kind, one in value.items())
+    return isinstance(value, Environment)
+
+
+def _is_options(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Options)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _optional(kind: type) -> Rule:
+    return lambda value: value is None or isinstance(value, kind), f"is neither None nor of {kind.__name__}"
+
+
+_TEXT: Rule = (_is_text, "is no text")
+_FUNCTION: Rule = (callable, "is not a function")
+_FUNCTION_OR_NONE: Rule = (lambda value: value is None or callable(value), "is neither None nor a function")
+_OPTIONS: Rule = (_is_options, "is not a subclass of rayllm.Options")
+_WORDS: Rule = (_is_words, "is not a set, list or tuple of texts")
+_ENVIRONMENT: Rule = (_is_environment, "is neither an Environment nor a mapping of them")
+RULES: Mapping[type, Mapping[str, Rule]] = {
+    Engine: {
+        "name": _TEXT,
+        "summary": _TEXT,
+        "options": _OPTIONS,
+        "environment": _ENVIRONMENT,
+        "commands": _FUNCTION,
+        "capabilities": _WORDS,
+        "endpoints": _WORDS,
+        "gauges": _optional(Gauges),
+        "explain": _FUNCTION_OR_NONE,
+        "arguments": _optional(EngineArguments),
+        "check": _FUNCTION_OR_NONE,
+    },
+    Backend: {
+        "name": _TEXT,
+        "summary": _TEXT,
+        "options": _OPTIONS,
+        "open": _FUNCTION,
+        "capabilities": _WORDS,
+        "check": _FUNCTION_OR_NONE,
+    },
+    ModelSource: {"scheme": _TEXT, "summary": _TEXT, "check": _FUNCTION, "fetch": _FUNCTION},
+}
+
+
+def wrong_fields(item: Any, name: str) -> Iterator[str]:
+    """What is wrong with a descriptor's fields, each in one sentence that names the field.
+
+    Args:
+        item: the descriptor.
+        name: what it is called.
+    """
+    kind = type(item).__name__
+    for descriptor, rules in RULES.items():
+        if isinstance(item, descriptor):
+            for field, (is_right, words) in rules.items():
+                if not is_right(getattr(item, field)):
+                    yield f'{kind}.{field} of "{name}" {words}'
+    environment = getattr(item, "environment", {})
+    environments = environment.values() if isinstance(environment, Mapping) else [environment]
+    for one in environments:
+        for field in ("requires", "imports"):
+            if isinstance(one, Environment) and not _is_words(getattr(one, field)):
+                yield f'Environment.{field} of "{name}" {_WORDS[1]}'
