@@ -1,7 +1,11 @@
 """Everything the project does with itself. `nox` alone is the whole test run, `nox -l` lists the rest.
 
-Each session has an environment of its own. The cells are computed from the folders under `packages/`: a new
-distribution needs no line here.
+Each session has an environment of its own. The cells are computed from the folders under `packages/` and
+`examples/plugins/`: a new distribution needs no line here.
+
+`nox` alone runs each distribution's cell on the Python that runs Nox, which is always there, and the oldest versions
+that the distributions admit on the oldest Python: what a person's machine has, and what is farthest from it. `nox -t
+matrix` runs a cell for every Python version; that is CI's, a machine for each.
 """
 
 from __future__ import annotations
@@ -15,21 +19,26 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "uv|virtualenv"
+nox.needs_version = ">=2025.10.14"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
 nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False  # skipped with a word; CI's cells say that theirs must be there
 nox.options.reuse_venv = "yes"
 
 ROOT = Path(__file__).parent
 PACKAGES = [path.parent for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+PLUGIN_EXAMPLES = [path.parent for path in sorted(ROOT.glob("examples/plugins/*/pyproject.toml"))]
 CORE = ROOT / "packages/core"
 FAKE_ENGINE = ROOT / "tests/plugins/rayllm-engine-fake"
 CONSTRAINTS = "requirements/constraints.txt"
+NEWEST_PYTHON = "3.13"
+"""The newest Python that the cells are for; the oldest stands in each distribution's own pyproject.toml."""
+BUILT: dict[Path, Path] = {}
+"""The wheels of this run, by the folders that they were built from."""
 CORE_MIB = 40
 """What `pip install rayllm-core` may bring into a bare environment."""
 NOT_IN_CORE = {"ray", "torch", "vllm", "sglang", "transformers", "numpy"}
-
-nox.options.sessions = ["lint", *(f"tests-{path.name}" for path in PACKAGES), "wheels", "integration", "e2e"]
 
 
 @functools.cache
@@ -71,19 +80,58 @@ def kept_home(session: nox.Session) -> str:
     return str(Path(session.cache_dir).absolute() / "rayllm-home")
 
 
-def cell(package: Path) -> None:
-    """Define the session with the unit tests of one distribution, beside core and nothing else."""
+def wheel(session: nox.Session, folder: Path) -> str:
+    """The path of a distribution's wheel, built once in a run of Nox."""
+    if folder not in BUILT:
+        place = Path(session.cache_dir).absolute() / "wheels" / session.name / folder.name
+        how = ("--wheel", "--clear", "--quiet", "--build-constraints", CONSTRAINTS, "--out-dir", str(place))
+        session.run("uv", "build", *how, str(folder), env=uv_settings())
+        (BUILT[folder],) = place.glob("*.whl")
+    return str(BUILT[folder])
+
+
+def short(folder: Path) -> str:
+    """A distribution's name in the names of sessions."""
+    return folder.name.removeprefix("rayllm-")
+
+
+def cell(folder: Path, name: str, python: str | None = None, *, lowest: bool = False) -> None:
+    """Define a session with the tests of one distribution, whose wheel stands beside core's and nothing else."""
+    ours = list(dict.fromkeys((CORE, folder)))
+    tests, tools = f"tests/unit/{folder.name}", ["jsonschema>=4.26"]
+    if folder in PLUGIN_EXAMPLES:  # tested as an author would: with what core's kit brings
+        tests, tools = str(folder / "tests"), []
+    how = ("--resolution=lowest-direct", "--upgrade") if lowest else ("-c", CONSTRAINTS)
 
     def run(session: nox.Session) -> None:
-        install(session, *dict.fromkeys((CORE, package)), "jsonschema", "pytest")
-        pytest(session, f"tests/unit/{package.name}")
+        # first what they need, asked of the folders: of a wheel's requirements, uv would take none for direct ones
+        asked = (f"{path}[testing]" if path == CORE else str(path) for path in ours)
+        session.install("--exact", *how, *asked, *tools, env=uv_settings())
+        built = [wheel(session, path) for path in ours]
+        session.run("uv", "pip", "install", "--no-deps", "--reinstall", "--quiet", *built)  # with `nox -R`, too
+        pytest(session, tests)
 
-    run.__doc__ = f"Unit tests of rayllm-{package.name}, beside core alone."
-    nox.session(name=f"tests-{package.name}", tags=["tests"])(run)
+    where = f" on Python {python}" if python else ""
+    with_what = ", with the oldest versions of what it needs" if lowest else ""
+    run.__doc__ = f"Tests of rayllm-{short(folder)}'s wheel, beside core's alone{where}{with_what}."
+    nox.session(name=name, python=python, tags=["matrix" if python else "tests"])(run)
 
 
-for path in PACKAGES:
-    cell(path)
+for path in (*PACKAGES, *PLUGIN_EXAMPLES):
+    cell(path, f"tests-{short(path)}")
+    pythons = nox.project.python_versions(nox.project.load_toml(path / "pyproject.toml"), max_version=NEWEST_PYTHON)
+    for version in pythons:
+        cell(path, f"tests-{short(path)}-{version}", version)
+    cell(path, f"lowest-{short(path)}", pythons[0], lowest=True)
+
+nox.options.sessions = [
+    "lint",
+    *(f"tests-{short(path)}" for path in (*PACKAGES, *PLUGIN_EXAMPLES)),
+    *(f"lowest-{short(path)}" for path in PACKAGES),
+    "wheels",
+    "integration",
+    "e2e",
+]
 
 
 @nox.session(default=False)
@@ -119,8 +167,15 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run(
-        "mypy", *(str(path / "src") for path in PACKAGES), "noxfile.py", "docs/generate.py", "benchmarks", "examples"
+        "mypy",
+        *(str(path / "src") for path in PACKAGES),
+        "noxfile.py",
+        "docs/generate.py",
+        "benchmarks",
+        *map(str, ROOT.glob("examples/*.py")),
     )
+    for path in PLUGIN_EXAMPLES:
+        session.run("mypy", str(path), env={"MYPYPATH": str(path / "src")})
     for folder in sorted({path.parent for path in ROOT.glob("tests/*/*/*.py")}):  # apart: their files may share names
         session.run("mypy", str(folder))
     session.run("towncrier", "build", "--draft", "--version", "next")
@@ -128,19 +183,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build all wheels; core's alone stays small, and all together work from another directory."""
-    install(session, "build", "hatchling")
+    """Core's wheel alone stays small, and all wheels together work from another directory."""
     place = Path(session.create_tmp()).absolute()
-    for path in place.glob("dist/*"):
-        path.unlink()
-    for package in PACKAGES:
-        session.run(
-            "python", "-m", "build", "--no-isolation", "--outdir", str(place / "dist"), str(package), silent=True
-        )
-    built = {path.name.partition("-")[0]: str(path) for path in place.glob("dist/*.whl")}
+    others = [wheel(session, package) for package in PACKAGES if package != CORE]
     python = bare_environment(session, place / "bare")
     before = size_of(place / "bare")
-    pip_install(session, python, built.pop("rayllm_core"))
+    pip_install(session, python, wheel(session, CORE))
     added = (size_of(place / "bare") - before) / 2**20
     heavy = NOT_IN_CORE & set(installed(session, python))
     if heavy or added > CORE_MIB:
@@ -151,7 +199,7 @@ def wheels(session: nox.Session) -> None:
     rayllm = str(Path(python).with_name("rayllm"))
     with session.chdir(place):
         session.run(rayllm, "--version", external=True)
-        pip_install(session, python, *built.values())
+        pip_install(session, python, *others)
         listed = json.loads(session.run(rayllm, "plugins", "--json", external=True, silent=True) or "")
     states = {row["name"]: row["state"] for row in listed}
     if states != {package.name: "loaded" for package in PACKAGES}:
