@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from tests.distributions import Site
 
 from rayllm import Backend, Cluster, ClusterBackend, ClusterSpec, Engine, Environment, ModelSource, Options, Progress
 from rayllm.cluster.serve_api import ServeApi
@@ -126,3 +128,18 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
         return Session(load(file, plugins, environ), plugins)
 
     return make
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A place to install distributions to, which is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = set(sys.modules)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    yield Site(folder, tmp_path / "projects")
+    for name in set(sys.modules) - before:
+        place = [*getattr(sys.modules[name], "__path__", ()), getattr(sys.modules[name], "__file__", None)]
+        if any(str(path).startswith(str(tmp_path)) for path in place):
+            del sys.modules[name]

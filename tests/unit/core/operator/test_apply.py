@@ -13,7 +13,7 @@ from rayllm.cluster.connection import UnreachableError
 from rayllm.deployment import apply, proposal, watch
 from rayllm.deployment.apply import up
 from rayllm.deployment.watch import ModelsFailedError
-from rayllm.errors import ClusterError, DeploymentError
+from rayllm.errors import ClusterError, DeploymentError, PluginError
 from rayllm.testing.fake_dashboard import App, FakeDashboard, Handler
 
 NODE = {"node_id": "n1", "state": "ALIVE", "resources_total": {"CPU": 8.0}}
@@ -66,6 +66,27 @@ def test_a_second_time(opened: Open, dashboard: FakeDashboard, shown: Shown) -> 
     up(opened(), shown)
     assert dashboard.serve.told == before
     assert sum(asked.startswith("PUT /api/packages") for asked in dashboard.asked) == 1
+
+
+def test_what_cannot_travel_is_refused_first(
+    opened: Open, dashboard: FakeDashboard, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is a cluster, so that none is made for nothing."""
+
+    def refuse(_: object) -> Bundle:
+        raise PluginError("rayllm-engine-far 0.3.1 can't be sent to the nodes")
+
+    monkeypatch.setattr(proposal, "build", refuse)
+    monkeypatch.setattr(MemoryBackend, "ensure", lambda *_: pytest.fail("a cluster was made"))
+    session = opened()
+    for command in (
+        lambda: up(session, shown),
+        lambda: proposal.propose(session, None),
+        lambda: proposal.render(session),
+    ):
+        with pytest.raises(PluginError, match="can't be sent to the nodes"):
+            command()
+    assert dashboard.asked == []
 
 
 def test_another_deployment_stays(opened: Open, dashboard: FakeDashboard, shown: Shown) -> None:

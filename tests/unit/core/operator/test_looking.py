@@ -41,6 +41,7 @@ FAILURE = {
     "log": "gone.log",
     "topic": "memory",
 }
+VERSIONS = {"rayllm-core": "0.1.0", "rayllm-engine-toy": "0.3.1"}
 
 
 def replica(name: str, phase: str = "ready", age_s: float = 200, detail: str = "") -> dict[str, Any]:
@@ -60,7 +61,7 @@ def llm(opened: Open, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch)
     """The deployment that every command opens, up."""
     found = RayLLM(opened(ONE))
     monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: found)
-    monkeypatch.setattr(proposal, "build", lambda _: Bundle("rayllm-0.zip", b""))
+    monkeypatch.setattr(proposal, "build", lambda _: Bundle("rayllm-0.zip", b"", VERSIONS))
     monkeypatch.setattr(watch, "POLL_S", 0)
     monkeypatch.setattr(watching, "EVERY_S", 0)
     dashboard.nodes = [NODE, HEAD]
@@ -81,6 +82,7 @@ def test_a_model_that_serves(dashboard: FakeDashboard, capsys: pytest.CaptureFix
         "  replicas    1",
         "  options     size: 2",
         "  needs       1 CPU core",
+        "  code        rayllm-core 0.1.0, rayllm-engine-toy 0.3.1",
         "REPLICA  NODE         PHASE  SINCE  DETAIL",
         "r1       n1 10.0.0.1  ready  3 min",
     ]
@@ -88,6 +90,13 @@ def test_a_model_that_serves(dashboard: FakeDashboard, capsys: pytest.CaptureFix
     found = json.loads(capsys.readouterr().out)
     assert (found["name"], found["cause"], found["cure"]) == ("small", "", "")
     assert (found["config"]["options"], found["config"]["replicas"]) == ({"size": 2}, 1)
+    assert found["versions"] == VERSIONS
+    assert "versions" not in found["config"]
+    status(HERE)
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "MODEL  ENGINE  PLUGIN                   REPLICAS  STATE",
+        "small  toy     rayllm-engine-toy 0.3.1  1/1       ready",
+    ]
 
 
 def test_a_model_that_failed(dashboard: FakeDashboard, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,15 +8,22 @@ import pytest
 from tests.unit.core.operator.conftest import Open
 
 from rayllm.cli.plan_text import plan_lines
+from rayllm.cluster.bundle import Bundle
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.plan import Change, FieldChange, has_changes, plan
 from rayllm.deployment.serve_config import gateway_app, model_app
 from rayllm.serving.spec import GATEWAY_APP
 
-CODE = "gcs://rayllm-1.zip"
+CODE = Bundle("rayllm-1.zip", b"", {"rayllm-core": "0.1.0", "rayllm-engine-toy": "0.3.1"})
 
 
-def app(attempt: int = 0, code: str = CODE, **model: Any) -> dict[str, Any]:
+def code(number: int, **versions: str) -> Bundle:
+    """Other code than `CODE`; distributions with `_` for `-`."""
+    told = {name.replace("_", "-"): version for name, version in versions.items()}
+    return Bundle(f"rayllm-{number}.zip", b"", {**CODE.versions, **told})
+
+
+def app(attempt: int = 0, code: Bundle = CODE, **model: Any) -> dict[str, Any]:
     """The application of a model."""
     given: dict[str, Any] = {"engine": "toy", "source": "file:/weights/small"}
     return model_app("demo", "m", ModelConfig.model_validate({**given, **model}), code, attempt)
@@ -50,7 +57,7 @@ def test_all_is_as_the_file_says() -> None:
         ({"options": {"size": 2}}, FieldChange("options.size", None, 2), "restarts its replica"),
         ({"engine": "other"}, FieldChange("engine", "toy", "other"), "restarts its replica"),
         ({"drain_s": 5.0}, FieldChange("drain_s", 600, 5.0), "restarts its replica"),
-        ({"code": "gcs://new.zip"}, FieldChange("code", CODE, "gcs://new.zip"), "restarts its replica"),
+        ({"code": code(2)}, FieldChange("code", CODE.uri, "gcs://rayllm-2.zip"), "restarts its replica"),
         ({"replicas": 3}, FieldChange("replicas", 1, 3), "no restart"),
         (
             {"replicas": {"min": 0, "max": 4}},
@@ -63,6 +70,48 @@ def test_a_changed_field(after: dict[str, Any], field: FieldChange, effect: str)
     """By its name in the file, before and after, with what it does to what runs."""
     change = only(app(**after), app())
     assert (change.kind, change.fields, change.effect) == ("change", (field,), effect)
+
+
+def test_another_version_of_a_plugin() -> None:
+    """The cluster's and this machine's, and what it means: the file is unchanged, so there is nothing else to tell."""
+    changes = plan({"m": app(code=code(2, rayllm_engine_toy="0.4.0"))}, {"m": app()})
+    assert changes[0].fields == (
+        FieldChange("code", CODE.uri, "gcs://rayllm-2.zip"),
+        FieldChange("code.rayllm-engine-toy", "0.3.1", "0.4.0"),
+    )
+    assert [line for line, _ in plan_lines(changes)] == [
+        "  ~ m            restarts its replica",
+        "      code: the cluster runs rayllm-engine-toy 0.3.1, this machine has 0.4.0",
+    ]
+
+
+def test_an_older_version_of_a_plugin() -> None:
+    """An operator who has not upgraded is told so: `up` would put back what runs."""
+    changes = plan({"m": app(code=code(2, rayllm_core="0.0.9"))}, {"m": app()})
+    (line,) = [line for line, _ in plan_lines(changes)][1:]
+    assert line == "      code: the cluster runs rayllm-core 0.1.0, this machine has the older 0.0.9"
+
+
+def test_versions_without_an_order() -> None:
+    """Told as they are."""
+    changes = plan({"m": app(code=code(2, rayllm_core="of today"))}, {"m": app()})
+    (line,) = [line for line, _ in plan_lines(changes)][1:]
+    assert line == "      code: the cluster runs rayllm-core 0.1.0, this machine has of today"
+
+
+def test_other_code_of_the_same_version() -> None:
+    """A plugin under development: told as other code."""
+    (line,) = [line for line, _ in plan_lines(plan({"m": app(code=code(2))}, {"m": app()}))][1:]
+    assert line == "      code: gcs://rayllm-1.zip → gcs://rayllm-2.zip"
+
+
+def test_another_engine_brings_its_own_plugin() -> None:
+    """The engine is told, not which distributions come and go with it; so it is after an upgrade from no versions."""
+    other = Bundle("rayllm-3.zip", b"", {"rayllm-core": "0.1.0", "rayllm-engine-other": "2.0"})
+    assert [field.field for field in only(app(engine="other", code=other), app()).fields] == ["code", "engine"]
+    before = app()
+    del before["args"]["versions"]
+    assert [field.field for field in only(app(code=other), before).fields] == ["code"]
 
 
 def test_several_replicas_restart_in_turn() -> None:
@@ -88,7 +137,17 @@ def test_an_application_that_somebody_else_made() -> None:
         change = only(app(), theirs)
         assert change.kind == "change"
         assert FieldChange("engine", None, "toy") in change.fields
-        assert FieldChange("code", None, CODE) in change.fields
+        assert FieldChange("code", None, CODE.uri) in change.fields
+
+
+def test_the_gateways_code(opened: Open) -> None:
+    """Its own restarts it; that of a model is told with the model, and the gateway keeps it without a restart."""
+    checked = opened().checked
+    before = gateway_app(checked, 8001, CODE)
+    assert only(gateway_app(checked, 8001, CODE, others=[code(2)]), before, GATEWAY_APP).kind == "keep"
+    change = only(gateway_app(checked, 8001, code(2, rayllm_core="0.2.0")), before, GATEWAY_APP)
+    assert change.effect == "restarts the gateway"
+    assert FieldChange("code.rayllm-core", "0.1.0", "0.2.0") in change.fields
 
 
 def test_the_gateway(opened: Open) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from tests.unit.core.operator.conftest import Open
 
+from rayllm.cluster.bundle import Bundle
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.serve_config import deployed_apps, gateway_app, merge, model_app
 from rayllm.serving.spec import GATEWAY_APP, GatewaySpec, ModelSpec, app_name, route_prefix
 
-CODE = "gcs://rayllm-1.zip"
+CODE = Bundle("rayllm-1.zip", b"", {"rayllm-core": "0.1.0"})
 
 
 def details(*apps: dict[str, Any], status: str = "RUNNING", **more: Any) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def test_a_models_application() -> None:
     """Serve queues nothing, waits for the drain, and reserves what the file says."""
     app = model_app("demo", "m", model(resources={"gpus": 1, "cpus": 2, "memory": "8GiB"}, drain_s=30), CODE)
     assert (app["name"], app["route_prefix"]) == ("demo--m", "/demo/models/m")
-    assert app["runtime_env"] == {"py_modules": [CODE]}
+    assert app["runtime_env"] == {"py_modules": ["gcs://rayllm-1.zip"]}
+    assert app["args"]["versions"] == {"rayllm-core": "0.1.0"}
     assert app["deployments"] == [
         {
             "name": "engine",
@@ -61,6 +63,14 @@ def test_the_gateways_application(opened: Open) -> None:
     assert list(app["deployments"][0]["user_config"]["models"]) == ["large", "small"]
     assert app["deployments"][0]["ray_actor_options"] == {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     assert "large" not in str(app["args"])
+
+
+def test_the_gateway_keeps_the_code_of_all_models(opened: Open) -> None:
+    """Its own too, each once: Ray would delete what no actor names at the moment."""
+    other = Bundle("rayllm-2.zip", b"")
+    app = gateway_app(opened().checked, 8001, CODE, others=[other, CODE, other])
+    assert app["deployments"][0]["user_config"]["code"] == ["gcs://rayllm-1.zip", "gcs://rayllm-2.zip"]
+    assert app["runtime_env"] == {"py_modules": ["gcs://rayllm-1.zip"]}
 
 
 def test_arguments_are_read_back() -> None:

@@ -291,6 +291,14 @@ def test_one_cause_and_one_cure(details: dict[str, Any], said: dict[str, Any] | 
     assert (found.cause, found.cure) == (cause, cure)
 
 
+def test_what_an_older_rayllm_deployed() -> None:
+    """Its versions are not known."""
+    details = report("RUNNING", serve_replica())
+    assert model(details, snapshot(replica("ready"))).versions == {}
+    details["applications"]["demo--m"]["deployed_app_config"]["args"]["versions"] = {"rayllm-core": "0.1.0"}
+    assert model(details, snapshot(replica("ready"))).versions == {"rayllm-core": "0.1.0"}
+
+
 def test_how_long_ago() -> None:
     """In the largest unit."""
     assert [age(seconds) for seconds in (-1, 59, 60, 7199, 86400 * 2)] == ["0 s", "59 s", "1 min", "1 h", "2 d"]

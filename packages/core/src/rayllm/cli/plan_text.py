@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rayllm.deployment.plan import Change
+from rayllm.deployment.plan import VERSION, Change, FieldChange
 from rayllm.deployment.wording import as_written
 
 _MARKS = {"add": ("+", "good"), "change": ("~", "warning"), "remove": ("-", "bad"), "keep": ("=", "dim")}
@@ -15,5 +15,26 @@ def plan_lines(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
     for change in changes:
         mark, style = _MARKS[change.kind]
         yield f"  {mark} {change.name:<12} {change.effect or change.summary}", style
+        told = [field for field in change.fields if field.field.startswith(VERSION)]
+        for field in told:
+            yield f"      code: {_version(field)}", style
         for field in change.fields:
-            yield f"      {field.field}: {as_written(field.before)} → {as_written(field.after)}", style
+            if field not in told and not (told and field.field == "code"):
+                yield f"      {field.field}: {as_written(field.before)} → {as_written(field.after)}", style
+
+
+def _version(field: FieldChange) -> str:
+    """What runs, and what would."""
+    name = field.field.removeprefix(VERSION)
+    older = "the older " if _is_older(field.after, field.before) else ""
+    return f"the cluster runs {name} {field.before}, this machine has {older}{field.after}"
+
+
+def _is_older(one: str, other: str) -> bool:
+    """Whether one version comes before another; not for versions that have no order."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(one) < Version(other)
+    except InvalidVersion:
+        return False

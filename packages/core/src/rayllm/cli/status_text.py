@@ -24,9 +24,10 @@ def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
     plural = "s" * (len(alive) != 1)
     yield f"{found.name} on {backend} · {found.gateway_url} · {len(alive)} node{plural}", "bold"
     rows = [
-        (model.name, model.engine, f"{model.running}/{model.wanted}", model.state) for model in found.models.values()
+        (model.name, model.engine, _plugins(model), f"{model.running}/{model.wanted}", model.state)
+        for model in found.models.values()
     ]
-    yield from table_lines(("MODEL", "ENGINE", "REPLICAS", "STATE"), rows)
+    yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "STATE"), rows)
     if found.gateway is None:
         yield "  gateway: not deployed   → rayllm up", "bad"
     parts = [*found.models.values(), *([found.gateway] if found.gateway else [])]
@@ -72,7 +73,13 @@ def _facts(part: ModelStatus) -> dict[str, str]:
     facts: dict[str, Any] = {"endpoint": part.endpoint, **shown, "replicas": replicas}
     facts["options"] = ", ".join(f"{name}: {as_written(value)}" for name, value in options.items())
     facts["needs"] = amounts(needs)
+    facts["code"] = ", ".join(f"{name} {version}" for name, version in part.versions.items())
     return {label: str(value) for label, value in facts.items() if value not in {None, ""}}
+
+
+def _plugins(part: ModelStatus) -> str:
+    """The distributions whose code a model has beside core's, with their versions."""
+    return ", ".join(f"{name} {version}" for name, version in part.versions.items() if name != "rayllm-core") or "-"
 
 
 def _row(replica: ReplicaStatus, nodes: Sequence[Node], now: float) -> tuple[str, ...]:

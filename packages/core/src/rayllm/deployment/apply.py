@@ -12,7 +12,7 @@ from rayllm.deployment.file_keys import FileKeys
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import has_changes, plan
-from rayllm.deployment.proposal import Proposal, propose
+from rayllm.deployment.proposal import Proposal, code_of, propose
 from rayllm.deployment.serve_config import deployed_apps, merge
 from rayllm.deployment.session import Session
 from rayllm.deployment.status import Status
@@ -31,10 +31,12 @@ def up(session: Session, progress: Progress) -> Status:
     """Bring the cluster and everything in the file up; what is as the file says stays untouched.
 
     Raises:
+        PluginError: the code of a plugin can't travel; nothing was started.
         ClusterError: the cluster can't be made, or another `up` is at work on it.
         DeploymentError: it was taken, but a part did not come up.
     """
     with telling(session, "up") as tell:
+        code_of(session)  # refuses what can't travel; asked again below, where it takes a tenth of a second
         cluster = session.ensure(progress)
         try:
             return _apply(session, cluster, progress, tell)

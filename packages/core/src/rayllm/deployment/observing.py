@@ -30,7 +30,7 @@ _STATES = {
     "UNHEALTHY": "unhealthy",
 }
 """By Serve's status of an application; any other is `starting`."""
-_NOT_WRITTEN = frozenset({"deployment", "model", "attempt", "serve_port"})
+_NOT_WRITTEN = frozenset({"deployment", "model", "attempt", "serve_port", "versions"})
 
 
 def look(session: Session) -> Status:
@@ -115,6 +115,7 @@ def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[st
         replicas=replicas,
         failure=snapshot.get("failures", {}).get(name),
         past=snapshot.get("past", {}).get(name),
+        versions=(app.get("args") or {}).get("versions") or {},
         config=_config(app),
     )
 

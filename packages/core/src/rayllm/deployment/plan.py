@@ -13,8 +13,10 @@ Kind = Literal["add", "change", "remove", "keep"]
 _DEFAULTS = asdict(RouteSettings())
 _IGNORED = frozenset({"attempt"})
 """Told in words: it is no key of the file."""
-_DERIVED = frozenset({"endpoints", "engine"})
+_DERIVED = frozenset({"endpoints", "engine", "code"})
 """Of the gateway's settings: what follows from a model's engine and its code, and is told there."""
+VERSION = "code."
+"""Before a distribution's name, in a field that tells its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class FieldChange:
     """One value that differs."""
 
     field: str
-    """Its key, as in the file: `options.max_model_len`; `code` is RayLLM's or a plugin's own."""
+    """Its key, as in the file: `options.max_model_len`; `code` is RayLLM's or a plugin's own, and `code.DISTRIBUTION`
+    its version."""
     before: Any
     """What runs; null where it is not set."""
     after: Any
@@ -134,8 +137,10 @@ def _facts(app: Json) -> dict[str, Any]:
     """
     facts = {name: value for name, value in _args(app).items() if name not in _IGNORED}
     options = facts.pop("options", {})
+    versions = facts.pop("versions", None) or {}
     override = _override(app)
     facts |= {f"options.{name}": value for name, value in options.items()}
+    facts |= {f"{VERSION}{distribution}": version for distribution, version in versions.items()}
     facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
     facts["replicas"] = scaling_of(app)
     settings = _without(_DERIVED, override.get("user_config") or {})
@@ -169,7 +174,9 @@ def scaling_of(app: Json) -> Any:
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FieldChange]:
     for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
+        # A distribution that only one of both has comes or goes with what is told by another field.
+        told = not name.startswith(VERSION) or (name in before and name in after)
+        if told and before.get(name) != after.get(name):
             yield FieldChange(name, before.get(name), after.get(name))
 
 

@@ -31,8 +31,12 @@ class Proposal:
 
 
 def propose(session: Session, cluster: Cluster | None) -> Proposal:
-    """Compare the file with `cluster` (None: nothing is there yet)."""
-    code = _code(session)
+    """Compare the file with `cluster` (None: nothing is there yet).
+
+    Raises:
+        PluginError: the code of a plugin can't travel.
+    """
+    code = code_of(session)
     bundles = tuple({bundle.name: bundle for bundle in code.values()}.values())
     if cluster is None or cluster.state != "ready":
         apps = _apps(session, code, 0, {"applications": {}})
@@ -49,18 +53,19 @@ def render(session: Session) -> Json:
     """Serve's whole config for a cluster that is not there yet."""
     nothing: Json = {"applications": {}}
     port = Cluster(name=session.name, dashboard_url="", gateway_url="").serve_port
-    apps = _apps(session, _code(session), port, nothing)
+    apps = _apps(session, code_of(session), port, nothing)
     return merge(nothing, session.name, list(apps.values()), port)
 
 
 def _apps(session: Session, code: dict[str, Bundle], serve_port: int, details: Json) -> dict[str, Json]:
     config = session.checked.config
     apps = {
-        name: model_app(config.name, name, model, code[name].uri, _attempt(details, config.name, name))
+        name: model_app(config.name, name, model, code[name], _attempt(details, config.name, name))
         for name, model in config.models.items()
     }
     attempt = _attempt(details, config.name, GATEWAY_APP)
-    return {**apps, GATEWAY_APP: gateway_app(session.checked, serve_port, code[GATEWAY_APP].uri, attempt)}
+    gateway = gateway_app(session.checked, serve_port, code[GATEWAY_APP], attempt, list(code.values()))
+    return {**apps, GATEWAY_APP: gateway}
 
 
 def _attempt(details: Json, deployment: str, model: str) -> int:
@@ -79,8 +84,12 @@ def _is_stuck(app: Json) -> bool:
     return bool(app["status"] == "DEPLOY_FAILED" or (app["status"] == "UNHEALTHY" and not runs))
 
 
-def _code(session: Session) -> dict[str, Bundle]:
-    """The code of each application, by model name."""
+def code_of(session: Session) -> dict[str, Bundle]:
+    """The code of each application, by model name.
+
+    Raises:
+        PluginError: that of a plugin can't travel.
+    """
     wanted = {name: _distributions(session.plugins, model) for name, model in session.checked.config.models.items()}
     wanted[GATEWAY_APP] = frozenset()
     built = {distributions: build(distributions) for distributions in set(wanted.values())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rayllm.cluster.bundle import Bundle
 from rayllm.config.schema import DeploymentConfig, ModelConfig, ReplicaRange
 from rayllm.serving.spec import (
     GATEWAY_APP,
@@ -30,8 +31,10 @@ MANY = 100_000
 """`max_ongoing_requests`: the engine queues and the gateway limits, Serve does neither (its default is 5)."""
 
 
-def model_spec(deployment: str, name: str, model: ModelConfig, attempt: int = 0) -> ModelSpec:
-    """A model of the file as its replicas get it."""
+def model_spec(
+    deployment: str, name: str, model: ModelConfig, versions: Mapping[str, str], attempt: int = 0
+) -> ModelSpec:
+    """A model of the file as its replicas get it; `versions` are those of its code."""
     return ModelSpec(
         deployment=deployment,
         model=name,
@@ -44,6 +47,7 @@ def model_spec(deployment: str, name: str, model: ModelConfig, attempt: int = 0)
         memory=model.resources.memory,
         drain_s=model.drain_s,
         attempt=attempt,
+        versions=versions,
     )
 
 
@@ -61,8 +65,8 @@ def scaling(replicas: int | ReplicaRange) -> Json:
     }
 
 
-def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt: int = 0) -> Json:
-    """The application of one model; `code` is the URI of the code package."""
+def model_app(deployment: str, name: str, model: ModelConfig, code: Bundle, attempt: int = 0) -> Json:
+    """The application of one model."""
     actor: Json = {"num_cpus": model.resources.cpus, "num_gpus": model.resources.gpus}
     if model.resources.memory:
         actor["memory"] = int(model.resources.memory)
@@ -78,14 +82,16 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: str, attempt
         "name": app_name(deployment, name),
         "route_prefix": route_prefix(deployment, name),
         "import_path": "rayllm.serving.replica:build",
-        "runtime_env": {"py_modules": [code]},
-        "args": model_spec(deployment, name, model, attempt).to_args(),
+        "runtime_env": {"py_modules": [code.uri]},
+        "args": model_spec(deployment, name, model, code.versions, attempt).to_args(),
         "deployments": [options],
     }
 
 
-def gateway_settings(config: DeploymentConfig, endpoints: Mapping[str, Sequence[str]]) -> GatewaySettings:
-    """What of the file changes at a running gateway; `endpoints` as in `Checked`."""
+def gateway_settings(
+    config: DeploymentConfig, endpoints: Mapping[str, Sequence[str]], code: Sequence[str] = ()
+) -> GatewaySettings:
+    """What of the file changes at a running gateway; `endpoints` as in `Checked`, `code` as in `GatewaySettings`."""
     return GatewaySettings(
         models={
             name: RouteSettings(**model.routing.model_dump(), engine=model.engine)
@@ -99,11 +105,14 @@ def gateway_settings(config: DeploymentConfig, endpoints: Mapping[str, Sequence[
         keys_required=config.gateway.keys is not None,
         max_body=int(config.gateway.max_body),
         tls=config.gateway.tls,
+        code=code,
     )
 
 
-def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) -> Json:
-    """The application of the gateway: no CPU of its own, on the head node."""
+def gateway_app(
+    checked: Checked, serve_port: int, code: Bundle, attempt: int = 0, others: Sequence[Bundle] = ()
+) -> Json:
+    """The application of the gateway: no CPU of its own, on the head node; `others` are the code of its models."""
     config = checked.config
     spec = GatewaySpec(
         deployment=config.name,
@@ -111,11 +120,13 @@ def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) 
         port=config.gateway.port,
         serve_port=serve_port,
         attempt=attempt,
+        versions=code.versions,
     )
+    kept = sorted({bundle.uri for bundle in (code, *others)})
     options = {
         "name": GATEWAY_DEPLOYMENT,
         "num_replicas": 1,
-        "user_config": gateway_settings(config, checked.endpoints).to_user_config(),
+        "user_config": gateway_settings(config, checked.endpoints, kept).to_user_config(),
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": STOP_S,
         "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},
@@ -124,7 +135,7 @@ def gateway_app(checked: Checked, serve_port: int, code: str, attempt: int = 0) 
         "name": app_name(config.name, GATEWAY_APP),
         "route_prefix": None,
         "import_path": "rayllm.serving.gateway:build",
-        "runtime_env": {"py_modules": [code]},
+        "runtime_env": {"py_modules": [code.uri]},
         "args": spec.to_args(),
         "deployments": [options],
     }

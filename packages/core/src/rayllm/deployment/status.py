@@ -57,6 +57,9 @@ class ModelStatus:
     """What to do about that; empty where it is ready."""
     endpoint: str = ""
     """Where OpenAI clients go: their `base_url`, with `/v1`."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """By distribution, the version of the code that was deployed: `rayllm-core` and the model's own plugins. Which
+    packages an engine runs with is another matter: `rayllm env list`."""
     config: dict[str, Any] = field(default_factory=dict)
     """What was deployed, by the names in the file: `source`, `options`, `replicas`, …"""
 

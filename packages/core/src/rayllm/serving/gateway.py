@@ -23,6 +23,7 @@ from rayllm.serving.directory.state import Snapshot
 from rayllm.serving.gateway_view import certificate, view_of
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, KeyRule
+from rayllm.serving.kept_code import keep
 from rayllm.serving.keys import ray_token
 from rayllm.serving.records.database import place_of
 from rayllm.serving.records.key_record import known_to_haproxy
@@ -67,6 +68,7 @@ class Gateway:
         self._haproxy = HAProxy(log, access, self._run_dir.keeping, where.raylet_pid())
         self._applying = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._keeping: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Serve calls this with the models of the deployment, right after the start and whenever they change.
@@ -81,6 +83,9 @@ class Gateway:
         if not self._tasks:
             accounts = self._accounting.follow(self._rules, self._apply)
             self._tasks = [asyncio.create_task(task) for task in (self._follow(), self._keep_alive(), accounts)]
+        if self._keeping:
+            self._keeping.cancel()
+        self._keeping = asyncio.create_task(keep(self._settings.code))
 
     async def check_health(self) -> None:
         """Serve asks every few seconds.
@@ -96,7 +101,7 @@ class Gateway:
 
     async def __del__(self) -> None:
         """Stop listening; streams in flight are HAProxy's to finish within its grace."""
-        for task in self._tasks:
+        for task in (*self._tasks, *([self._keeping] if self._keeping else [])):
             task.cancel()
         await asyncio.to_thread(self._haproxy.stop)
         await self._admin.stop()

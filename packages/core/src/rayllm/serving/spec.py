@@ -43,6 +43,8 @@ class ModelSpec:
     drain_s: float = 600.0
     attempt: int = 0
     """Raised to make Serve try a failed application again."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """By distribution, the version of the code that runs it: for `plan` and `status` to tell."""
 
     def to_args(self) -> dict[str, Any]:
         """The `args` of the Serve application."""
@@ -64,6 +66,8 @@ class GatewaySpec:
     serve_port: int
     attempt: int = 0
     """Raised to make Serve try a failed application again."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """As of a `ModelSpec`."""
 
     def to_args(self) -> dict[str, Any]:
         """The `args` of the Serve application."""
@@ -101,6 +105,8 @@ class GatewaySettings:
     """Bytes."""
     tls: str | None = None
     """Name of the secret with certificate and key."""
+    code: Sequence[str] = ()
+    """URIs of the code packages of all applications, which the gateway keeps in the cluster."""
 
     def to_user_config(self) -> dict[str, Any]:
         """As it stands in Serve's config."""
