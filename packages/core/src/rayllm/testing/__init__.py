@@ -9,11 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayllm.testing.backend_conformance import BackendConformance
+    from rayllm.testing.backend_kit.platform import Platform
     from rayllm.testing.conformance import Conformance
+    from rayllm.testing.engine_conformance import EngineConformance
 
-_HOMES = {"Conformance": "rayllm.testing.conformance"}
+_HOMES = {
+    "BackendConformance": "rayllm.testing.backend_conformance",
+    "Conformance": "rayllm.testing.conformance",
+    "EngineConformance": "rayllm.testing.engine_conformance",
+    "Platform": "rayllm.testing.backend_kit.platform",
+}
 
-__all__ = ["Conformance"]
+__all__ = ["BackendConformance", "Conformance", "EngineConformance", "Platform"]
 
 
 def __getattr__(name: str) -> Any:
