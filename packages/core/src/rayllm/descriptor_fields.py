@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from rayllm.backends import Backend
 from rayllm.engines import Engine, EngineArguments, Environment, Gauges, Options
@@ -25,7 +25,8 @@ def _is_environment(value: Any) -> bool:
 
 
 def _is_options(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Options)
+    # In Python 3.10 `dict[str, int]` calls itself a class, and is none.
+    return get_origin(value) is None and isinstance(value, type) and issubclass(value, Options)
 
 
 def _is_text(value: Any) -> bool:
