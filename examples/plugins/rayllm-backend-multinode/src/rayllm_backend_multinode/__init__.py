@@ -138,7 +138,7 @@ def start(name: str, number: int, cpus: int, lock: TextIOWrapper) -> None:
     token, port = json.loads((place(name) / "record").read_text())
     head = ["--head", f"--port={port}", f"--dashboard-port={port + 1}", f"--ray-client-server-port={port + 2}"]
     argv = ["sh", "-c", 'exec "$@" > "$0" 2>&1 < /dev/null', str(log), sys.executable, "-m", "ray.scripts.scripts"]
-    argv += ["start", *([f"--address=127.0.0.2:{port}"] if number else head)]
+    argv += ["start", *([f"--address=127.0.0.2:{port}"] if number else [*head, "--include-dashboard=true"])]
     argv += [f"--node-ip-address=127.0.0.{number + 2}", f"--temp-dir={folder}", f"--num-cpus={cpus}", "--num-gpus=0"]
     argv += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]  # 0: any that is free
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY")}
