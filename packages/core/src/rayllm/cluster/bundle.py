@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
-from rayllm.cluster.installed_code import code_of, module_files
+from rayllm.cluster.installed_code import OURS, code_of, module_files
 from rayllm.cluster.node_packages import require_brought
 from rayllm.errors import PluginError
 
@@ -43,11 +43,10 @@ def build(distributions: Iterable[str]) -> Bundle:
     """
     names = [CORE, *sorted({canonicalize_name(name) for name in distributions} - {CORE})]
     found = [_installed(name) for name in names]
-    files: dict[str, bytes] = {}
-    for distribution in found:
-        require_brought(distribution, names)
-        files |= _metadata(distribution) | code_of(distribution)
-    files |= module_files("pluggy")
+    files = _metadata(found[0]) | module_files(OURS) | module_files("pluggy")
+    for plugin in found[1:]:
+        require_brought(plugin, names)
+        files |= _metadata(plugin) | code_of(plugin)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):

@@ -22,7 +22,7 @@ Found = Iterator[tuple[str, Path]]
 
 
 def code_of(distribution: Distribution) -> dict[str, bytes]:
-    """What travels of a distribution, by its path below `site-packages`: modules and data, no tests and no caches.
+    """What travels of a plugin's distribution, by its path below `site-packages`: modules, data, no tests or caches.
 
     Raises:
         PluginError: its files can't be found, or one of them is compiled.
@@ -39,7 +39,7 @@ def code_of(distribution: Distribution) -> dict[str, bytes]:
 
 
 def module_files(module: str) -> dict[str, bytes]:
-    """The files of one importable package or module."""
+    """The same of one package, from where it is imported here: what runs there has to be what runs here."""
     return _read(dict(_of_module(module, module)), module)
 
 
@@ -116,13 +116,9 @@ def _source_folders(distribution: Distribution) -> Iterator[Path]:
 def _modules(distribution: Distribution) -> set[str]:
     """Names of what it lets people import: its entry points' modules, and what setuptools noted."""
     points = {point.module for point in distribution.entry_points if point.group == "rayllm"}
-    own = {
-        module
-        for module in points
-        if module.partition(".")[0] != OURS or distribution.metadata["Name"] == f"{OURS}-core"
-    }
-    tops = {module.partition(".")[0] for module in own}
-    return own | {name for name in (distribution.read_text("top_level.txt") or "").split() if name not in tops}
+    tops = {module.partition(".")[0] for module in points}
+    noted = set((distribution.read_text("top_level.txt") or "").split())
+    return {module for module in points | (noted - tops) if module.partition(".")[0] != OURS}
 
 
 def _of_module(module: str, title: str) -> Found:

@@ -42,8 +42,6 @@ def require_brought(plugin: Distribution, travelling: Collection[str]) -> None:
     Raises:
         PluginError: it requires something else.
     """
-    if canonicalize_name(plugin.metadata["Name"]) == "rayllm-core":
-        return  # what core requires beyond this it needs on the operator's side alone
     title = f"{plugin.metadata['Name']} {plugin.version}"
     try:
         lacking = sorted({str(need) for need in _needs(plugin, "") if not _is_there(need, travelling)})
