@@ -16,6 +16,7 @@ from rayllm.testing.fake_dashboard import FakeDashboard, Handler
 
 TOKEN_CURE = "give the token of this cluster: `ray get-auth-token` prints it on the head node"
 LOGIN_CURE = "is this the dashboard's own address, and not that of a page to log in before it?"
+AILING_CURE = "ask again in a moment; if it stays so, dashboard.log on the head node tells why"
 DOWN_CURE = "is the cluster up, and is this the address of its dashboard (port 8265 by default)?"
 
 
@@ -157,11 +158,14 @@ def test_a_dashboard_that_is_silent(dashboard: FakeDashboard) -> None:
 
 
 def test_a_controller_that_is_away(api: ServeApi, dashboard: FakeDashboard) -> None:
-    """Ray's words are the cause."""
+    """Ray's words are the cause; often it is back in a moment."""
     words = "Failed to get a response from the controller."
     dashboard.disturbances.append(lambda handler: handler.answer(503, words, "text/plain"))
     error = failure(api.details, UnreachableError)
-    assert str(error) == f"{dashboard.url}/api/serve/applications/ answered HTTP 503\n  cause  {words}"
+    assert (
+        str(error)
+        == f"{dashboard.url}/api/serve/applications/ answered HTTP 503\n  cause  {words}\n  do     {AILING_CURE}"
+    )
 
 
 def test_a_config_that_serve_refuses(api: ServeApi, dashboard: FakeDashboard) -> None:

@@ -17,6 +17,7 @@ APPLICATIONS = "/api/serve/applications/"
 _HEADER = "authorization"
 _STREAM = "/api/v0/logs/stream"
 _FOLLOW = {"interval": "0.5"}
+_AILING = "ask again in a moment; if it stays so, dashboard.log on the head node tells why"
 _NO_DASHBOARD = "is this the dashboard's own address, and not that of a page to log in before it?"
 
 
@@ -158,4 +159,4 @@ class ServeApi:
             said += " with a web page" if page else ""
             return kind(said, cure=_NO_DASHBOARD, topic="cluster-unreachable")
         body = answer.text[-2000:] if answer.is_stream_consumed else ""
-        return kind(said, cause=body.strip() or None)
+        return kind(said, cause=body.strip() or None, cure=_AILING if answer.is_server_error else None)
