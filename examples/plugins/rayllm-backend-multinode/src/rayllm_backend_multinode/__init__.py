@@ -72,9 +72,8 @@ def describe(name: str) -> Cluster:
     token, port = json.loads((place(name) / "record").read_text())
     url = f"http://127.0.0.1:{port + 1}"
     cluster = Cluster(name=name, dashboard_url=url, gateway_url="", token=token, serve_port=port + 3)
-    if raylets(name, 0):
-        return cluster
-    return replace(cluster, state="failed", reason=f"its head does not run, see {place(name)}/0.log, then: rayllm up")
+    gone = f"its head does not run, see {place(name)}/0.log; to start it anew: rayllm up"
+    return cluster if raylets(name, 0) else replace(cluster, state="failed", reason=gone)
 
 
 def home() -> Path:
@@ -83,8 +82,12 @@ def home() -> Path:
 
 
 def place(name: str) -> Path:
-    """The cluster's folder: a short path, since those of Ray's sockets are."""
-    return Path("/tmp") / f"rayllm-{name[:12]}-{hashlib.sha256(f'{home()}/{name}'.encode()).hexdigest()[:12]}"  # noqa: S108
+    """The cluster's folder: a short path, since those of Ray's sockets are, and nobody else's."""
+    digest = hashlib.sha256(f"{home()}/{name}".encode()).hexdigest()[:12]
+    folder = Path("/tmp") / f"rayllm-{name[:12]}-{digest}"  # noqa: S108  its owner is looked at
+    if folder.exists() and folder.stat().st_uid != os.getuid():
+        raise ClusterError(f"{folder} is somebody else's", cure="remove it, or give the deployment another name")
+    return folder
 
 
 def alone() -> TextIOWrapper:
@@ -104,31 +107,28 @@ def write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def processes(*folders: Path, words: str = "") -> list[int]:
-    """Those that work in the folders, with these words in their command lines."""
+def processes(folder: Path, words: str = "") -> list[int]:
+    """Those that work in a folder, with these words in their command lines."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            here = (process / "cwd").readlink()
-            if any(map(here.is_relative_to, folders)) and words in (process / "cmdline").read_text():
+            if (process / "cwd").readlink().is_relative_to(folder) and words in (process / "cmdline").read_text():
                 found.append(int(process.name))
     return found
 
 
 def raylets(name: str, number: int) -> list[int]:
     """The main process of a node: none, or one."""
-    return processes(place(name) / str(number), words="raylet/raylet")
+    return processes(place(name) / str(number), "raylet/raylet")
 
 
 def clear(name: str) -> None:
     """Kill until nothing is left, since what is killed may just have started something; then remove the files."""
-    folders = (place(name), home() / "run" / name)  # the gateway's HAProxy works in the latter
-    while found := processes(*folders):
+    while found := processes(place(name)):
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(place(name), ignore_errors=True)
 
 
 def start(name: str, number: int, cpus: int, lock: TextIOWrapper) -> None:
