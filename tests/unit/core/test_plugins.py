@@ -52,11 +52,11 @@ BROKEN = {
     ),
     "misspelt hook": (
         GOOD.replace("def rayllm_engines", "def rayllm_engine"),
-        "PluginValidationError: unknown hook 'rayllm_engine' in plugin <module 'made_up_bad'",
+        'rayllm_engine is no hook; did you mean "rayllm_engines"?',
     ),
     "argument that the hook lacks": (
         GOOD.replace("rayllm_engines()", "rayllm_engines(config)"),
-        "PluginValidationError: Plugin 'bad' for hook 'rayllm_engines'",
+        "rayllm_engines() asks for config, which the hook does not have",
     ),
     "forgotten mark": (GOOD.replace("@hookimpl", ""), "rayllm_engines lacks @hookimpl"),
     "no hook at all": ("x = 1", "it has no function marked with @hookimpl"),

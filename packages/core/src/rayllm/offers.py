@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
 
+from rayllm import hookspecs
 from rayllm.backends import AnyBackend, Backend
 from rayllm.descriptor_fields import wrong_fields
 from rayllm.engines import AnyEngine, Engine
 from rayllm.errors import PluginError
+from rayllm.names import did_you_mean
 from rayllm.sources import ModelSource
 
 
@@ -59,13 +62,34 @@ EVENT_HOOK = "rayllm_event"
 """The hook that offers nothing, and is called when something happens."""
 
 
+_ANY = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
+
+
 def require_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse a plugin that was meant to offer something, and by a slip offers nothing."""
-    for name in (*HOOKS, EVENT_HOOK):
-        if callable(getattr(plugin, name, None)) and manager.parse_hookimpl_opts(plugin, name) is None:
+    """Refuse a plugin that was meant to offer something, and by a slip offers nothing.
+
+    pluggy would refuse most of it, too, in words that name no cure.
+    """
+    hooks = (*HOOKS, EVENT_HOOK)
+    marked = {name: told for name in dir(plugin) if (told := manager.parse_hookimpl_opts(plugin, name)) is not None}
+    for name in hooks:
+        if callable(getattr(plugin, name, None)) and name not in marked:
             raise PluginError(f"{name} lacks @hookimpl")
-    if not manager.get_hookcallers(plugin):
+    for name, told in marked.items():
+        if name in hooks:
+            _require_known_arguments(name, getattr(plugin, name))
+        elif not told.get("optionalhook"):
+            raise PluginError(f"{name} is no hook{did_you_mean(name, hooks)}")
+    if not marked:
         raise PluginError("it has no function marked with @hookimpl")
+
+
+def _require_known_arguments(name: str, function: Callable[..., Any]) -> None:
+    given = inspect.signature(getattr(hookspecs, name)).parameters
+    asked = inspect.signature(function).parameters.values()
+    needed = [one.name for one in asked if one.default is one.empty and one.kind not in _ANY]
+    if more := [name for name in needed if name not in given]:
+        raise PluginError(f"{name}() asks for {', '.join(more)}, which the hook does not have")
 
 
 def collect(manager: pluggy.PluginManager, others: Collection[object]) -> Offers:

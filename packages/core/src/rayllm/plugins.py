@@ -194,10 +194,9 @@ class Plugins:
     def _register(self, point: EntryPoint, others: Collection[object]) -> tuple[Offers, bool]:
         """What the plugin offers, and whether it is told of events."""
         plugin = point.load()
+        require_hooks(self._manager, plugin)
         try:
             self._manager.register(plugin, point.name)
-            self._manager.check_pending()
-            require_hooks(self._manager, plugin)
             offers = collect(self._manager, others)
             self._refuse_taken(offers, point)
             watches = bool(self._manager.subset_hook_caller(EVENT_HOOK, others).get_hookimpls())
