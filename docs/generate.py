@@ -41,6 +41,7 @@ PRINTS = {
     "status": "rayllm.deployment.status:Status",
     "plugins": "rayllm.plugin_info:PluginInfo",
     "plugins doctor": "rayllm.machine.plugin_report:PluginReport",
+    "plugins new": "rayllm.scaffold:NewPlugin",
     "doctor": "rayllm.checks:Check",
     "keys add": "rayllm.deployment.keys:NewKey",
     "keys list": "rayllm.deployment.keys:ApiKey",

@@ -79,6 +79,12 @@ def test_environments_and_verbs(shell: Shell) -> None:
     assert shell("bash", "rayllm env ").split() == ["list", "build", "check", "prune"]
 
 
+def test_kinds_of_plugins(shell: Shell) -> None:
+    """That can be made."""
+    assert shell("bash", "rayllm plugins new ").split() == ["backend", "engine", "source"]
+    assert shell("bash", "rayllm plugins ").split() == ["new", "doctor"]
+
+
 def test_topics(shell: Shell) -> None:
     """What an error names as `more`."""
     assert shell("bash", "rayllm explain po").split() == ["port-in-use"]

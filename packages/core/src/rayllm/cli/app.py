@@ -22,6 +22,7 @@ from rayllm.cli.explain import explain
 from rayllm.cli.init import init
 from rayllm.cli.keys import keys_add, keys_list, keys_new, keys_revoke, keys_rotate, keys_usage
 from rayllm.cli.logs import LogsCommand, logs
+from rayllm.cli.new_plugin import plugins_new
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins, plugins_doctor
 from rayllm.cli.render import render
@@ -50,7 +51,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 GROUPS = {
     "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
     "env": (env_list, env_build, env_check, env_prune),
-    "plugins": (plugins_doctor,),
+    "plugins": (plugins_new, plugins_doctor),
 }
 """Nouns with verbs under them; a verb is a function `NOUN_VERB`."""
 ALONE = {"plugins": plugins}

@@ -41,6 +41,15 @@ def complete_environment(incomplete: str) -> list[str]:
     return []
 
 
+def complete_kind(incomplete: str) -> list[str]:
+    """What a plugin may offer."""
+    with suppress(Exception):
+        from rayllm.scaffold import EDIT
+
+        return _beginning_with(incomplete, EDIT)
+    return []
+
+
 def complete_plugin(incomplete: str) -> list[str]:
     """The installed plugins; none is imported."""
     with suppress(Exception):
