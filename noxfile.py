@@ -69,10 +69,10 @@ def install(session: nox.Session, *what: str | Path) -> None:
     session.install("-c", CONSTRAINTS, *args, env=uv_settings())
 
 
-def pytest(session: nox.Session, folder: str) -> None:
-    """Run the tests of `folder`, or those that were named after `--`."""
+def pytest(session: nox.Session, *folders: str) -> None:
+    """Run the tests of these folders, or those that were named after `--`."""
     named = any((ROOT / arg.partition("::")[0]).exists() for arg in session.posargs)
-    session.run("pytest", *([] if named else [folder]), *session.posargs)
+    session.run("pytest", *([] if named else folders), *session.posargs)
 
 
 def kept_home(session: nox.Session) -> str:
@@ -151,12 +151,12 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(tags=["tests"])
 def e2e(session: nox.Session) -> None:
-    """A real engine behind it all, asked by the OpenAI client."""
-    install(
-        session, CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", "anthropic", "openai", "pytest"
-    )
+    """Real engines behind it all, ours and those of the examples, asked by the OpenAI client."""
+    ours = (CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local")
+    install(session, *ours, *PLUGIN_EXAMPLES, "anthropic", "openai", "pytest")
     session.env["RAYLLM_TEST_HOME"] = kept_home(session)
-    pytest(session, "tests/e2e")
+    engines = [str(path / "tests") for path in PLUGIN_EXAMPLES if "-engine-" in path.name]  # with their processes, here
+    pytest(session, "tests/e2e", *engines)
 
 
 @nox.session
