@@ -11,10 +11,13 @@ import typer
 from tests.unit.core.test_plugins import ENGINE, GOOD
 
 from rayllm import plugin_info
+from rayllm.cli.app import app
 from rayllm.cli.plugins import plugins_doctor
 from rayllm.errors import InputError
 from rayllm.machine import plugin_report
+from rayllm.machine.machine_checks import plugin_checks
 from rayllm.machine.plugin_report import report
+from rayllm.plugins import Plugins
 
 if TYPE_CHECKING:
     from tests.unit.core.conftest import Site
@@ -109,6 +112,18 @@ def test_one_whose_import_does_not_end_in_time(site: Site, monkeypatch: pytest.M
     assert (found.plugin.state, found.imports) == ("loaded", [])
 
 
+@pytest.mark.parametrize(
+    ("entry_points", "name"), [("bad", "rayllm-good"), ("bad =", "bad"), ("bad = not a module!", "bad")]
+)
+def test_one_that_names_no_module(site: Site, entry_points: str, name: str) -> None:
+    """It is told of all the same, and nothing of it is found."""
+    site.add("good", GOOD)
+    (site.path / "rayllm_good-0.3.1.dist-info/entry_points.txt").write_text(f"[rayllm]\n{entry_points}\n")
+    found = report(name)
+    assert (found.plugin.state, found.file, found.hooks) == ("broken", None, [])
+    assert found.cures
+
+
 def test_a_name_that_nobody_has(site: Site) -> None:
     """The nearest is named."""
     site.add("good", GOOD, point="engine-good")
@@ -134,6 +149,23 @@ def test_the_command_for_a_person(site: Site, capsys: pytest.CaptureFixture[str]
     ]
     assert lines[7:9] == ["  hooks     none", "  offers    nothing"]
     assert "Traceback (most recent call last):" in lines
+
+
+def test_a_slow_plugin_is_told_of_in_the_list_and_by_doctor(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lead to what tells where the time goes."""
+    site.add("good", GOOD)
+    plugins = Plugins.discover(site.points(), disabled="")
+    (info,) = plugins.infos
+    info.import_ms = 2340.0
+    (_, check) = plugin_checks(plugins)
+    assert (check.state, check.cure) == ("warn", "rayllm plugins doctor good")
+    assert check.detail == "good (rayllm-good 0.3.1) takes 2.3 s to load, where a few milliseconds are usual"
+    monkeypatch.setattr(Plugins, "discover", lambda **_: plugins)
+    group = typer.main.get_command(app)
+    group(["plugins"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[-2:] == [check.detail, f"  more   {check.cure}"]
 
 
 def test_the_command_for_a_program(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

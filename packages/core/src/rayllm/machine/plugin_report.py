@@ -98,8 +98,8 @@ def report(name: str) -> PluginReport:
     fault = plugins.faults.get(name)
     return PluginReport(
         plugin=info,
-        file=_file(point),
-        hooks=_hooks(point),
+        file=_file(info.module),
+        hooks=_hooks(info.module),
         requires=requires,
         imports=list(_measured(point)),
         traceback=_shown(fault) if fault else "",
@@ -107,19 +107,19 @@ def report(name: str) -> PluginReport:
     )
 
 
-def _file(point: EntryPoint) -> str | None:
-    module = sys.modules.get(point.module)
-    if module is not None and getattr(module, "__file__", None):
-        return str(module.__file__)
-    top = point.module.replace(".", "/")
-    places = (Path(folder, place) for folder in sys.path for place in (f"{top}/__init__.py", f"{top}.py"))
-    return next((str(place) for place in places if place.is_file()), None)
+def _file(name: str) -> str | None:
+    """Of a module that may not have been imported; importing what is above it could fail, too."""
+    if file := getattr(sys.modules.get(name), "__file__", None):
+        return str(file)
+    path = name.replace(".", "/")
+    places = (Path(folder, place) for folder in sys.path for place in (f"{path}/__init__.py", f"{path}.py"))
+    return next((str(place) for place in places if name and place.is_file()), None)
 
 
-def _hooks(point: EntryPoint) -> list[str]:
+def _hooks(name: str) -> list[str]:
     """By what pluggy's marker leaves on a function."""
     names = [name for name in vars(hookspecs) if name.startswith("rayllm_")]
-    module = sys.modules.get(point.module)
+    module = sys.modules.get(name)
     return [name for name in names if hasattr(getattr(module, name, None), f"{hookspecs.PROJECT}_impl")]
 
 
