@@ -192,7 +192,8 @@ def hooks_page() -> str:
     for name, hook in ((name, hook) for name, hook in vars(hookspecs).items() if name.startswith("rayllm_")):
         signature = str(inspect.signature(hook)).replace("'", "")
         blocks += [f"## `{name}`", f"```python\n{name}{signature}\n```", inspect.cleandoc(hook.__doc__ or "")]
-    blocks += ["## The events", first_paragraph(Event), fields_table(Event), first_paragraph(Event.to_json)]
+    blocks += ["## The events", first_paragraph(Event), fields_table(Event)]
+    blocks += [f"`to_json()` of each: {first_paragraph(Event.to_json)}"]
     kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
     for kind in kinds[kinds.index(Event) + 1 :]:
         blocks += [f"### `{kind.__name__}`", first_paragraph(kind), fields_table(kind)]

@@ -175,15 +175,21 @@ def test_every_event_is_told_when(name: str) -> None:
 
 @pytest.mark.parametrize(("number", "hook"), [(3, "rayllm_model_sources"), (4, "rayllm_backends"), (5, "rayllm_event")])
 def test_the_other_examples_are_loaded(number: int, hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Discovery takes the model source, the backend and the observer of the page."""
+    """Discovery takes the model source, the backend and the observer of the page, which writes what it is told."""
     from importlib.metadata import EntryPoint
 
     module = f"documented_{hook}"
     (tmp_path / f"{module}.py").write_text(blocks(PLUGINS, "python")[number])
     monkeypatch.syspath_prepend(tmp_path)
-    (info,) = Plugins.discover([EntryPoint(name="it", value=module, group="rayllm")], disabled="").infos
+    plugins = Plugins.discover([EntryPoint(name="it", value=module, group="rayllm")], disabled="")
+    (info,) = plugins.infos
     sys.modules.pop(module, None)
     assert (info.state, len(info.offers)) == ("loaded", 1), info.cause
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for _, tell in plugins.observers():
+        tell(event=rayllm.Removed(deployment="docs", time=1.0))
+        record = (tmp_path / ".rayllm-events.jsonl").read_text()
+        assert record == '{"event": "Removed", "deployment": "docs", "time": 1.0}\n'
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -18,7 +18,7 @@ class Event:
     """When, in seconds since 1970."""
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields, and its type under `event`: `{"event": "ModelReady", "deployment": "demo", …}`."""
+        """All fields, and its type under `event`: `{"event": "ModelReady", "deployment": "demo", …}`."""
         return {"event": type(self).__name__, **asdict(self)}
 
 

@@ -6,7 +6,6 @@ cure in `Plugins.infos`; everything else goes on. Who discovers them says who is
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -234,6 +233,8 @@ def _require_observer(point: EntryPoint, offers: Offers, *, watches: bool) -> No
 
 
 def _log(line: str) -> None:
+    import logging  # which most commands can do without
+
     logging.getLogger(__name__).warning(line)
 
 
