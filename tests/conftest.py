@@ -78,6 +78,11 @@ class Rayllm:
         """The environment of every command."""
         return {**os.environ, "RAYLLM_HOME": str(self.home), "PYTHONWARNINGS": "default"}
 
+    @property
+    def python(self) -> Path:
+        """The interpreter of every command."""
+        return Path(sys.executable)
+
     def write(self, text: str) -> None:
         """Write rayllm.yaml."""
         (self.folder / "rayllm.yaml").write_text(text)
@@ -85,7 +90,7 @@ class Rayllm:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and let it run."""
         return subprocess.Popen(
-            [sys.executable, "-m", "rayllm", *arguments],
+            [str(self.python), "-m", "rayllm", *arguments],
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,
