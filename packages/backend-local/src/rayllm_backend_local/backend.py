@@ -99,7 +99,7 @@ class LocalBackend(ClusterBackend):
     def destroy(self, name: str, progress: Progress) -> None:
         """End all processes of the cluster and remove its files; its logs stay until the next start."""
         folder = Folder(name)
-        if folder.state() is None:
+        if not folder.entries():
             return
         with locked(folder.lock, lambda detail: progress("cluster", detail), f"another command that works on {name}"):
             progress("cluster", "stopping")

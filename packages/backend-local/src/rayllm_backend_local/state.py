@@ -90,10 +90,14 @@ class Folder:
         except FileNotFoundError:
             return ""
 
+    def entries(self) -> list[Path]:
+        """All that is there but the logs; a command that was killed early leaves some of it without a state."""
+        return [entry for entry in self.path.glob("*") if entry != self.logs]
+
     def forget(self) -> None:
         """Remove everything but the logs; the state last, so that whoever is interrupted here is found again."""
-        entries = [entry for entry in self.path.glob("*") if entry not in {self.logs, self._state}]
-        for entry in [*entries, self._state]:
+        entries = sorted(self.entries(), key=lambda entry: entry == self._state)
+        for entry in entries:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
