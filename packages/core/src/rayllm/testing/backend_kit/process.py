@@ -7,10 +7,12 @@ over a Unix socket, with two open files: a socket that is told how it goes, and 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import traceback
 from collections.abc import Mapping
@@ -34,8 +36,7 @@ def main() -> None:
     backend = Plugins.discover().backends[name]
     for call in calls:  # imported once, and not in every run
         resolve_name(call)
-    import rayllm.cluster.serve_api  # noqa: F401  httpx, which most backends use
-
+    _warm_up()
     control.send(b"ready")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -50,6 +51,16 @@ def main() -> None:
         control.send(b"!")
 
 
+def _warm_up() -> None:
+    """Have ready what each run would take its time for: HTTP, and the certificates of well-known authorities."""
+    import httpx
+
+    import rayllm.cluster.serve_api  # noqa: F401
+
+    ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
+    httpx.create_ssl_context()
+
+
 def _run(request: Mapping[str, Any], backend: AnyBackend, calls: list[str], wire: int, output: int) -> None:
     """One run, in the process that was forked for it; ends it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -62,6 +73,7 @@ def _run(request: Mapping[str, Any], backend: AnyBackend, calls: list[str], wire
         os.set_inheritable(file, False)
     interception = Interception(socket.socket(fileno=wire), request["stop"], request["secrets"].values())
     said: dict[str, Any] = {}
+    interception.tell({"pid": os.getpid()})
     try:
         interception.install(calls)
         said = _act(request, backend, interception)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -66,58 +67,55 @@ class Outcome:
 
 
 class Run:
-    """One that goes on. Use `outcome` once, in the end."""
+    """One that goes on. Ask for its `outcome` once, in the end."""
 
-    def __init__(self, wire: socket.socket, output: IO[bytes], bound_s: float, title: str) -> None:
+    def __init__(self, wire: socket.socket, output: IO[bytes], bound_s: float) -> None:
         self._wire = wire
         self._output = output
+        self._bound_s = bound_s
         self._end = time.monotonic() + bound_s
-        self._title = f"{title} did not end within {bound_s:g} s"
         self._buffer = b""
         self._told: dict[str, Any] = {}
 
     def held(self) -> bool:
         """Wait until it is held at its point; False if it ended without getting there."""
-        return "stopped" in self._wait(self._end)
+        self._wait("stopped", self._end)
+        return "stopped" in self._told
 
     def is_over(self, within_s: float) -> bool:
         """Whether it ended within that time."""
-        return "end" in self._wait(time.monotonic() + within_s, last="end", late_is_fine=True)
+        return self._wait("end", time.monotonic() + within_s)
 
     def go_on(self) -> None:
         """Let one go on that is held."""
         self._wire.sendall(b"!")
 
     def outcome(self) -> Outcome:
-        """Wait for its end."""
-        told = dict(self._wait(self._end, last="end"))
+        """Wait for its end; one that takes too long is killed."""
+        if not self._wait("end", self._end):
+            os.kill(self._told["pid"], signal.SIGKILL)
+            self._told["crash"] = f"it did not end within {self._bound_s:g} s, and was killed"
         self._wire.close()
         self._output.seek(0)
         with self._output as output:
             printed = output.read().decode(errors="replace")
-        cluster = told.pop("cluster", None)
-        return Outcome(
-            cluster=Cluster(**cluster) if cluster else None,
-            ended=bool(told.pop("end", False)),
-            output=printed,
-            **told,
-        )
+        told = {key: value for key, value in self._told.items() if key not in {"pid", "end", "cluster"}}
+        cluster = self._told.get("cluster")
+        made = Cluster(**cluster) if cluster else None
+        return Outcome(**told, cluster=made, ended="end" in self._told, output=printed)
 
-    def _wait(self, end: float, *, last: str = "", late_is_fine: bool = False) -> dict[str, Any]:
-        """What it told so far, once it told `last` (or anything), or has ended."""
-        while not (self._told if not last else last in self._told):
+    def _wait(self, key: str, end: float) -> bool:
+        """Wait until it tells this, or ends; False if it is late."""
+        while key not in self._told and "end" not in self._told:
             if not select.select([self._wire], [], [], max(0, end - time.monotonic()))[0]:
-                if late_is_fine:
-                    break
-                raise AssertionError(self._title)
+                return False
             received = self._wire.recv(1 << 20)
-            self._buffer += received
-            *lines, self._buffer = self._buffer.split(b"\n")
+            if not received:  # it was killed
+                return True
+            *lines, self._buffer = (self._buffer + received).split(b"\n")
             for line in lines:
                 self._told |= json.loads(line)
-            if not received:  # it was killed
-                break
-        return self._told
+        return True
 
 
 class Runner:
@@ -175,4 +173,4 @@ class Runner:
             socket.send_fds(self._control, [json.dumps(told).encode()], [theirs.fileno(), output.fileno()])
             if not self._control.recv(1):  # it says that it has the files
                 raise AssertionError(f'the process that runs backend "{self._backend}" has ended')
-        return Run(ours, output, self._bound_s, f'{request["verb"]} of backend "{self._backend}"')
+        return Run(ours, output, self._bound_s)
