@@ -11,16 +11,15 @@ from tests.unit.core.testing.kit_runs import Outcome, failures, install, run
 from rayllm.testing import EngineConformance
 
 CONFTEST = """
-from rayllm.testing.engine_kit import discovery, look, process_rules
+from rayllm.testing.engine_kit import base, process_rules
+from rayllm.testing.outside.look import look
 
 process_rules.CANCEL_S = process_rules.STOP_S = 2.0
 
-def look_at_some(program, request, *, elsewhere=False):
-    if request["engine"] in LOOKED_AT:
-        return look.look(program, request, elsewhere=elsewhere)
-    return look.Seen(printed="")
+def look_at_some(program, request, **how):
+    return look(program, request, **how) if request["name"] in LOOKED_AT else ({}, "")
 
-discovery.look = look_at_some
+base.look = look_at_some
 """
 """Less patience, and no Python of its own for engines that another rule is about: each look takes a second."""
 FROM_OUTSIDE = {

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from rayllm.testing.backend_kit.platform import Platform
     from rayllm.testing.conformance import Conformance
     from rayllm.testing.engine_conformance import EngineConformance
+    from rayllm.testing.source_conformance import SourceConformance
 
 _HOMES = {
     "BackendConformance": "rayllm.testing.backend_conformance",
     "Conformance": "rayllm.testing.conformance",
     "EngineConformance": "rayllm.testing.engine_conformance",
     "Platform": "rayllm.testing.backend_kit.platform",
+    "SourceConformance": "rayllm.testing.source_conformance",
 }
 
-__all__ = ["BackendConformance", "Conformance", "EngineConformance", "Platform"]
+__all__ = ["BackendConformance", "Conformance", "EngineConformance", "Platform", "SourceConformance"]
 
 
 def __getattr__(name: str) -> Any:

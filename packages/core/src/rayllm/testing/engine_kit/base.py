@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
-import pytest
 from pydantic import ValidationError
 
 from rayllm.engines import AnyEngine
-from rayllm.plugins import PluginInfo, Plugins
-from rayllm.testing.conformance import Conformance
 from rayllm.testing.engine_kit import samples
+from rayllm.testing.outside.look import look
+from rayllm.testing.plugin_rules import PluginRules
+
+_PROBE = "rayllm.testing.engine_kit.probe"
 
 
 @cache
-def installed() -> Plugins:
-    """The plugins of this Python, looked up once."""
-    return Plugins.discover(disabled="")
+def seen(name: str, point: str, blocks: str, *, elsewhere: bool) -> dict[str, Any]:
+    """The plugin from outside, once for each engine and its samples (as JSON)."""
+    request = {"name": name, "point": point, "blocks": json.loads(blocks), "check": not elsewhere}
+    told, printed = look(_PROBE, request, elsewhere=elsewhere)
+    return {**told, "printed": printed}
 
 
-class EngineRules(Conformance):
+class EngineRules(PluginRules):
     """Who is tested. `EngineConformance` has the rules."""
 
     engine: ClassVar[str]
@@ -30,23 +34,18 @@ class EngineRules(Conformance):
     """Blocks of options to try. The engine is started with the first; others set what the kit can't make up."""
     feature_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """By capability, the options that switch it on, where options do."""
+    _kind = "engine"
 
-    def _who(self) -> str:
+    def _name(self) -> str:
+        return self.engine
+
+    def _seen(self, *, elsewhere: bool = False) -> dict[str, Any]:
         info = self._info()
-        name = getattr(type(self), "engine", type(self).__name__)
-        return f"engine {name} ({info.distribution} {info.version})" if info else f"engine {name}"
-
-    def _info(self) -> PluginInfo | None:
-        try:
-            return installed().origin_of("engine", self.engine)
-        except KeyError:
-            return None
+        return seen(self.engine, info.name if info else "", json.dumps(self._blocks()), elsewhere=elsewhere)
 
     def _found(self) -> AnyEngine:
-        """The engine; a rule about one that is not there says nothing."""
-        found = installed().engines.get(self.engine)
-        if found is None:
-            pytest.skip(f"engine {self.engine} is not found, which is the first rule's failure")
+        """The engine."""
+        found: AnyEngine = self._offered()
         return found
 
     def _blocks(self) -> list[dict[str, Any]]:

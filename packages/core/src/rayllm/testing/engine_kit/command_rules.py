@@ -14,8 +14,8 @@ from rayllm.config import ConfigErrors, load
 from rayllm.engines import AnyEngine, Command, Launch, Options
 from rayllm.errors import InputError
 from rayllm.testing.engine_kit import samples
-from rayllm.testing.engine_kit.base import installed
-from rayllm.testing.engine_kit.discovery import DiscoveryRules
+from rayllm.testing.engine_kit.description_rules import DescriptionRules
+from rayllm.testing.plugin_rules import installed
 
 _UNKNOWN = "no_engine_has_this_option"
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - what is looked for
@@ -23,7 +23,7 @@ _BY_OPTION = frozenset({"lora"})
 """Features that no engine has switched on by itself."""
 
 
-class CommandRules(DiscoveryRules):
+class CommandRules(DescriptionRules):
     """Options, and the command line that comes of them."""
 
     def _launched(self) -> list[tuple[Launch[Any], list[Any]]]:
@@ -111,15 +111,16 @@ class CommandRules(DiscoveryRules):
 
     def test_its_commands_are_pure(self) -> None:
         """The same launch, the same commands, on any machine; nothing is read, asked, started or written for them."""
-        here, there = self._seen(), self._seen(elsewhere=True)
-        if here.acts:
-            self._broken(f"commands() {here.acts[0]}", "take everything from the launch; read nothing, ask nobody")
-        if here.mutated:
-            self._broken(f"commands() changes launch.options.{here.mutated[0]}", "copy what you change")
-        calls = [*zip(here.calls[::2], here.calls[1::2], strict=False), *zip(here.calls, there.calls, strict=False)]
-        for one, other in calls:
-            if one != other:
-                self._broken(f"one launch gives {one} and {other}", "take nothing from time, chance or the environment")
+        here, there = self._looked(), self._looked(elsewhere=True)
+        if acts := here.get("acts"):
+            self._broken(f"commands() {acts[0]}", "take everything from the launch; read nothing, ask nobody")
+        if mutated := here.get("mutated"):
+            self._broken(f"commands() changes launch.options.{mutated[0]}", "copy what you change")
+        first, other = here.get("calls", []), there.get("calls", [])
+        for one, again in (*zip(first[::2], first[1::2], strict=False), *zip(first, other, strict=False)):
+            if one != again:
+                do = "take nothing from time, chance or the environment"
+                self._broken(f"one launch gives {one} and {again}", do)
 
     def test_it_refuses_in_words(self) -> None:
         """What can't be started is an InputError with a cure: a person wrote it, and reads it."""

@@ -1,49 +1,26 @@
-"""The program that imports one engine's plugin and calls it: what it says, `look` reads."""
+"""Imports one engine's plugin and calls it, in a Python of its own."""
 
 from __future__ import annotations
 
 import copy
-import json
-import sys
 import time
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-import packaging.requirements  # noqa: F401  (a command has these before any plugin)
-
-from rayllm import backends, engines, hookspecs, sources  # noqa: F401
 from rayllm.engines import AnyEngine, Device
-from rayllm.plugins import GROUP, Plugins
-from rayllm.testing.engine_kit.acts import Watch
 from rayllm.testing.engine_kit.samples import MADE_UP, kinds, launches, read, words
+from rayllm.testing.outside.acts import Watch
+from rayllm.testing.outside.discovering import discovered
 
 
-def main() -> None:
-    """Look at `{"engine": …, "point": …, "blocks": […], "check": …}` and write what was seen as JSON."""
-    request, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Look at `{"name": …, "point": …, "blocks": […], "check": …}`."""
     told, plugins = discovered(request["point"])
-    engine = plugins.engines.get(request["engine"])
-    if engine is not None:
-        watch = Watch(MADE_UP)
-        told |= called(engine, request["blocks"], watch)
-        told["checks"] = checked(engine, watch) if request["check"] else {}
-    answer.write_text(json.dumps(told))
-
-
-def discovered(name: str) -> tuple[dict[str, Any], Plugins]:
-    """The plugin's discovery: what it cost and brought."""
-    points = [point for point in entry_points(group=GROUP) if point.name == name]
-    own = {point.module.partition(".")[0] for point in points} | {"rayllm", "pydantic", "pydantic_core"}
-    before = set(sys.modules)
-    started = time.process_time()
-    plugins = Plugins.discover(points, disabled="", heard=lambda _: None)  # what core says of it is not its own print
-    list(plugins.engines)
-    spent = time.process_time() - started
-    brought = {module.partition(".")[0] for module in set(sys.modules) - before}
-    there = {module.partition(".")[0] for module in before}
-    foreign = brought - own - there - set(sys.stdlib_module_names)
-    return {"cpu_ms": round(spent * 1000, 1), "foreign": sorted(foreign)}, plugins
+    engine = plugins.engines.get(request["name"])
+    if engine is None:
+        return told
+    watch = Watch(MADE_UP)
+    told |= called(engine, request["blocks"], watch)
+    return {**told, "checks": checked(engine, watch) if request["check"] else {}}
 
 
 def called(engine: AnyEngine, blocks: list[dict[str, Any]], watch: Watch) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from rayllm.testing.engine_kit import samples
-from rayllm.testing.engine_kit.base import installed
 from rayllm.testing.engine_kit.command_rules import CommandRules
 from rayllm.testing.engine_kit.served import HOST, POLL_S, STOP_S, Served, Wanted, start
+from rayllm.testing.plugin_rules import installed
 
 CANCEL_S = 10.0
 """Seconds after a client has gone in which the engine lets go of its request."""

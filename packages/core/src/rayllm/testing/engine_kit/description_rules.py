@@ -1,26 +1,19 @@
-"""Rules for engines: the plugin as it is found, imported and described."""
+"""Rules for engines: what the plugin says of its engine."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from rayllm.engines import CAPABILITIES, OPENAI_ENDPOINTS, Environment, Gauges
-from rayllm.testing.engine_kit.base import EngineRules, installed
-from rayllm.testing.engine_kit.look import Seen, look
+from rayllm.testing.engine_kit.base import EngineRules
 
-IMPORT_MS = 100.0
-"""Five times of what a plugin may take to be imported and asked."""
 CHECK_S = 25.0
 """Five times of what a person waits for one line of `rayllm doctor`."""
-_PROBE = "rayllm.testing.engine_kit.probe"
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _MANAGING = re.compile(
@@ -42,52 +35,8 @@ _LOGS = (
 )
 
 
-@cache
-def seen(engine: str, point: str, blocks: str, *, elsewhere: bool) -> Seen:
-    """The plugin from outside, once for each engine and its samples (as JSON)."""
-    request = {"engine": engine, "point": point, "blocks": json.loads(blocks), "check": not elsewhere}
-    return look(_PROBE, request, elsewhere=elsewhere)
-
-
-class DiscoveryRules(EngineRules):
-    """The plugin as it is found, imported and described."""
-
-    def _seen(self, *, elsewhere: bool = False) -> Seen:
-        self._found()
-        info = self._info()
-        try:
-            return seen(self.engine, info.name if info else "", json.dumps(self._blocks()), elsewhere=elsewhere)
-        except subprocess.TimeoutExpired as error:
-            self._broken(f"it does not come to an end in {error.timeout:g} s", "see what it waits for when imported")
-
-    def test_it_is_found_by_its_entry_point(self) -> None:
-        """Installed, discovery loads it."""
-        if self.engine in installed().engines:
-            return
-        broken = "; ".join(f"{info.title}: {info.cause}" for info in installed().broken) or "no plugin is broken"
-        point = f'[project.entry-points.rayllm] engine-{self.engine} = "your_module"'
-        self._broken(f"no installed plugin offers it; {broken}", f"install the plugin, with {point}")
-
-    def test_its_import_is_light(self) -> None:
-        """Every command that reads a file imports it: its own modules, pydantic and the standard library."""
-        first, second = self._seen(), self._seen(elsewhere=True)
-        if first.foreign:
-            do = "import them inside of functions, or in the engine's process"
-            self._broken(f"its import brings {', '.join(first.foreign)}", do)
-        if (least := min(first.cpu_ms, second.cpu_ms)) > IMPORT_MS:
-            do = "put what takes long into functions; 20 ms are enough for a plugin"
-            self._broken(f"its discovery takes {least:.0f} ms of CPU time (at most {IMPORT_MS:g})", do)
-
-    def test_its_import_prints_nothing(self) -> None:
-        """What programs read of a command has to stay clean."""
-        if said := self._seen().printed.strip():
-            self._broken(f"it prints {said[:200]!r}", "print nothing when imported, or when asked for commands")
-
-    def test_its_summary_is_one_line(self) -> None:
-        """It stands in lists."""
-        summary = self._found().summary
-        if not summary.strip() or "\n" in summary or len(summary) > 80:  # noqa: PLR2004
-            self._broken(f"its summary is {summary!r}", "say in one line of up to 80 characters what it is")
+class DescriptionRules(EngineRules):
+    """What the plugin says of its engine."""
 
     def test_its_environment_can_be_installed(self) -> None:
         """From any index: requirements alone, exact ones where the environment calls itself locked."""
@@ -154,7 +103,7 @@ class DiscoveryRules(EngineRules):
         """`rayllm doctor` calls it on people's machines."""
         if self._found().check is None:
             pytest.skip("it has no check")
-        for kind, told in self._seen().checks.items():
+        for kind, told in self._looked().get("checks", {}).items():
             if error := told.get("error"):
                 self._broken(f"check on {kind} raises {error}", "tell what is wrong as a Check")
             if told["acts"]:
