@@ -132,7 +132,8 @@ def _requires(point: EntryPoint) -> Iterator[Requirement]:
 
     if not point.dist:
         return
-    if python := point.dist.metadata["Requires-Python"]:
+    if "Requires-Python" in point.dist.metadata:
+        python = point.dist.metadata["Requires-Python"]
         fits = SpecifierSet(python).contains(python_version(), prereleases=True)
         yield Requirement(text=f"python{python}", installed=python_version(), fits=fits)
     for line in map(Parsed, point.dist.requires or ()):
