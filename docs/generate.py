@@ -1,4 +1,4 @@
-"""Write `docs/reference/` anew from the code: `python docs/generate.py`, or `nox -s docs`; with `--check`, compare.
+"""Write `docs/reference/` anew from the code: `python -m docs.generate`, or `nox -s docs`; with `--check`, compare.
 
 A plugin's page is written where that plugin is installed. What a page needs stands in the code alone: a command's
 docstring and options, a field's docstring, type, default and bounds.
@@ -21,6 +21,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
+from docs.kit_page import kit_page
+from docs.page_parts import NOTE, first_paragraph, joined, table
 from pydantic import ByteSize, TypeAdapter
 
 from rayllm import events, hookspecs
@@ -33,7 +35,6 @@ from rayllm.plugins import PluginInfo, Plugins
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/reference"
-NOTE = "<!-- Written by docs/generate.py from the code: change it there, then `nox -s docs`. -->"
 PRINTS = {
     "validate": "rayllm.config.problems:Verdict",
     "plan": "rayllm.deployment.plan:Plan",
@@ -87,24 +88,12 @@ Json = dict[str, Any]
 def pages(plugins: Plugins) -> dict[Path, str]:
     """Every page that can be written here, by its path."""
     found = {REFERENCE / "commands.md": commands_page(), REFERENCE / "configuration.md": configuration_page(plugins)}
-    found[REFERENCE / "hooks.md"] = hooks_page()
+    found |= {REFERENCE / "hooks.md": hooks_page(), REFERENCE / "kit.md": kit_page()}
     for info in plugins.infos:
         if info.state == "loaded" and info.distribution != "rayllm-core" and (ROOT / "packages" / info.name).is_dir():
             lines = [f"# Options of `{info.name}`", NOTE, *options_of(plugins, info)]
             found[REFERENCE / f"{info.name}.md"] = joined(lines)
     return found
-
-
-def joined(blocks: list[str]) -> str:
-    """A page of these paragraphs."""
-    return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
-
-
-def table(*rows: tuple[str, ...]) -> str:
-    """A table; the first row is its head."""
-    head, *body = rows
-    lines = [head, tuple("---" for _ in head), *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 # The command line
@@ -259,11 +248,6 @@ def field_docstrings(kind: type) -> dict[str, str]:
     return told
 
 
-def first_paragraph(kind: Any) -> str:
-    """Of a docstring."""
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
-
-
 # The file
 
 
@@ -383,7 +367,7 @@ def main() -> None:
     stale = {path: page for path, page in pages(Plugins.discover(disabled="")).items() if page != current(path)}
     if check and stale:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-        raise SystemExit(f"{names}: not what the code says; run: nox -s docs (or python docs/generate.py)")
+        raise SystemExit(f"{names}: not what the code says; run: nox -s docs (or python -m docs.generate)")
     for path, page in stale.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(page, encoding="utf-8")

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict
 
 import rayllm
-from rayllm import Backend, Engine, Environment, Options, hookspecs
+from rayllm import Backend, Engine, Environment, Options, hookspecs, testing
 from rayllm.config import load
 from rayllm.deployment.status import ModelStatus
 from rayllm.plugins import Plugins
@@ -207,10 +207,20 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 def test_every_test_that_a_page_names_is_there() -> None:
     """What shows a claim can be run."""
-    tests = "\n".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
+    files = [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("packages/core/src/rayllm/testing/**/*.py")]
+    tests = "\n".join(file.read_text() for file in files)
     names = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
     assert names
     assert {name for name in names if f"def {name}(" not in tests} == set()
+
+
+def test_the_page_counts_the_kits_rules() -> None:
+    """As many as the classes have."""
+    page = (ROOT / "docs/plugins.md").read_text()
+    told = dict(re.findall(r"^\| \[`(\w+Conformance)`\].* \| (\d+) \|$", page, flags=re.MULTILINE))
+    rules = {name: sum(rule.startswith("test_") for rule in dir(getattr(testing, name))) for name in told}
+    assert {name: int(count) for name, count in told.items()} == rules
+    assert len(rules) == 3
 
 
 def anchors(page: Path) -> set[str]:

@@ -11,6 +11,6 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_reference_is_up_to_date() -> None:
     """Commands, keys and JSON fields, and the options of the plugins that are installed here."""
-    argv = [sys.executable, str(ROOT / "docs/generate.py"), "--check"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    argv = [sys.executable, "-m", "docs.generate", "--check"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
