@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ BUILT: dict[Path, Path] = {}
 """The wheels of this run, by the folders that they were built from."""
 CORE_MIB = 40
 """What `pip install rayllm-core` may bring into a bare environment."""
+BROKEN = "this plugin is broken on purpose"
 NOT_IN_CORE = {"ray", "torch", "vllm", "sglang", "transformers", "numpy"}
 
 
@@ -128,6 +130,7 @@ nox.options.sessions = [
     "lint",
     *(f"tests-{short(path)}" for path in (*PACKAGES, *PLUGIN_EXAMPLES)),
     *(f"lowest-{short(path)}" for path in PACKAGES),
+    "scaffold",
     "wheels",
     "integration",
     "e2e",
@@ -182,8 +185,25 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def scaffold(session: nox.Session) -> None:
+    """A plugin of each kind as `rayllm plugins new` makes it: its own tests, style and types."""
+    place = Path(session.create_tmp()).absolute() / "new"
+    shutil.rmtree(place, ignore_errors=True)
+    session.install("-c", CONSTRAINTS, f"{wheel(session, CORE)}[testing]", "mypy", "ruff", env=uv_settings())
+    for kind in ("engine", "backend", "source"):
+        folder = place / f"rayllm-{kind}-made-up"
+        session.run("rayllm", "plugins", "new", kind, "made-up", "--into", str(place))
+        session.install("-c", CONSTRAINTS, "-e", str(folder), env=uv_settings())
+        with session.chdir(folder):
+            session.run("ruff", "check")
+            session.run("ruff", "format", "--check")
+            session.run("mypy")
+            session.run("pytest", "-q", env={"RAYLLM_HOME": str(place / "home")})
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
-    """Core's wheel alone stays small, and all wheels together work from another directory."""
+    """Core's wheel alone stays small, a tutorial works with it, and all wheels together from another directory."""
     place = Path(session.create_tmp()).absolute()
     others = [wheel(session, package) for package in PACKAGES if package != CORE]
     python = bare_environment(session, place / "bare")
@@ -199,17 +219,51 @@ def wheels(session: nox.Session) -> None:
     rayllm = str(Path(python).with_name("rayllm"))
     with session.chdir(place):
         session.run(rayllm, "--version", external=True)
+        pip_install(session, python, wheel(session, ROOT / "packages/backend-local"))
+        walk_through_the_tutorial(session, python, place / "reader")
         pip_install(session, python, *others)
         listed = json.loads(session.run(rayllm, "plugins", "--json", external=True, silent=True) or "")
     states = {row["name"]: row["state"] for row in listed}
     if states != {package.name: "loaded" for package in PACKAGES}:
         session.error(f"not every wheel's plugin works: {listed}")
-    pip_install(session, python, str(FAKE_ENGINE))
+    pip_install(session, python, str(FAKE_ENGINE), broken_plugin(place))
     serve_from_elsewhere(session, rayllm, place)
 
 
+def walk_through_the_tutorial(session: nox.Session, python: str, folder: Path) -> None:
+    """Do what a reader of the page about engines does, from `plugins new` to an answer, and take the plugin away."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    env = {"RAYLLM_HOME": str(folder / "home"), "PIP_CONSTRAINT": str(ROOT / CONSTRAINTS)}
+    page = str(ROOT / "docs/tutorials/engine.md")
+    try:
+        session.run(python, str(ROOT / "docs/walk.py"), page, str(folder), env=env, external=True)
+    finally:
+        if (file := folder / "rayllm-engine-parrot/rayllm.yaml").exists():  # the page may have broken off
+            rayllm = str(Path(python).with_name("rayllm"))
+            session.run(rayllm, "down", "--yes", "-f", str(file), env=env, external=True)
+    session.run(python, "-m", "pip", "uninstall", "-q", "-y", "rayllm-engine-parrot", external=True)
+
+
+def broken_plugin(place: Path) -> str:
+    """The folder of a plugin that can't be imported."""
+    folder = place / "broken"
+    folder.mkdir(exist_ok=True)
+    (folder / "made_broken.py").write_text(f"raise OSError({BROKEN!r})\n")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "rayllm-observer-broken"\nversion = "1"\n'
+        '[project.entry-points.rayllm]\nobserver-broken = "made_broken"\n'
+        '[tool.hatch.build.targets.wheel]\ninclude = ["made_broken.py"]\n'
+    )
+    return str(folder)
+
+
 def serve_from_elsewhere(session: nox.Session, rayllm: str, place: Path) -> None:
-    """Serve a fake engine with what was installed from wheels, in a folder that knows nothing of the sources."""
+    """Serve a fake engine with what was installed from wheels, in a folder that knows nothing of the sources.
+
+    The broken plugin beside it, which every command with something to tell looks at, costs one warning.
+    """
     folder = place / "else where"
     folder.mkdir(exist_ok=True)
     (folder / "rayllm.yaml").write_text(
@@ -224,6 +278,8 @@ def serve_from_elsewhere(session: nox.Session, rayllm: str, place: Path) -> None
             session.run(rayllm, "down", "--yes", env=env, external=True)
     if "No changes" not in said:
         session.error(f"after `up` there is still something to do: {said}")
+    if said.count(BROKEN) != 1:
+        session.error(f"the broken plugin is not told of once: {said}")
 
 
 def bare_environment(session: nox.Session, place: Path) -> str:
