@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_BLOCK = re.compile(r"^(?P<above>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"(?:^(?P<above>[^\n]+)\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([^`]+)`:$")
 _TIMEOUT_S = 300
 
@@ -41,7 +41,7 @@ def blocks(page: str) -> Iterator[Block]:
         ValueError: one belongs to no file.
     """
     for found in _BLOCK.finditer(page):
-        above = found["above"]
+        above = found["above"] or ""  # none between two blocks
         file = _FILE.search(above)
         if found["language"] != "console" and file is None:
             raise ValueError(f"no file is named above the block after {above!r}")

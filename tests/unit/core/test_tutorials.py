@@ -79,9 +79,12 @@ def test_the_edited_server_answers(server: dict[str, Any]) -> None:
 
 def test_a_block_has_its_place() -> None:
     """A console has none; any other one needs the name of a file above it."""
-    (console, code) = walk.blocks("Run:\n\n```console\n$ ls\n```\n\nIn `a.py`:\n\n```python\nx = 1\n```\n")
+    (console, code, behind) = walk.blocks(
+        "Run:\n\n```console\n$ ls\n```\n\nIn `a.py`:\n\n```python\nx = 1\n```\n\n```console\n$ cat a.py\n```\n"
+    )
     assert (console.file, console.text) == (None, "$ ls\n")
     assert (code.file, code.text) == ("a.py", "x = 1\n")
+    assert (behind.file, behind.text) == (None, "$ cat a.py\n")
     with pytest.raises(ValueError, match="no file is named above the block after 'So:'"):
         list(walk.blocks("So:\n\n```python\nx = 1\n```\n"))
 
