@@ -23,6 +23,7 @@ from rayllm import Cluster, ClusterSpec
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.serving.processes.reaper import descendants
 from rayllm.serving.processes.supervised import marked
+from rayllm.testing.local_cluster import local_cluster  # noqa: F401
 from rayllm_backend_local.backend import LocalBackend
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.state import Folder, State
