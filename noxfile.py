@@ -86,7 +86,8 @@ def wheel(session: nox.Session, folder: Path) -> str:
     """The path of a distribution's wheel, built once in a run of Nox."""
     if folder not in BUILT:
         place = Path(session.cache_dir).absolute() / "wheels" / session.name / folder.name
-        how = ("--wheel", "--clear", "--quiet", "--build-constraints", CONSTRAINTS, "--out-dir", str(place))
+        shutil.rmtree(place, ignore_errors=True)  # uv's own `--clear` is younger than what some cell may have
+        how = ("--wheel", "--quiet", "--build-constraints", CONSTRAINTS, "--out-dir", str(place))
         session.run("uv", "build", *how, str(folder), env=uv_settings())
         (BUILT[folder],) = place.glob("*.whl")
     return str(BUILT[folder])
