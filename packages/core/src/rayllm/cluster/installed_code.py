@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import re
 from collections.abc import Iterable, Iterator
@@ -89,12 +90,15 @@ def _recorded(distribution: Distribution) -> Found:
     for file in _record(distribution):
         top = file.parts[0]
         if top != ".." and not top.endswith((".dist-info", ".pth")) and not top.startswith("__editable__"):
-            yield file.as_posix(), Path(str(distribution.locate_file(file)))
+            yield file.as_posix(), Path(str(distribution.locate_file(str(file))))
 
 
 def _record(distribution: Distribution) -> Iterable[PurePosixPath]:
-    """What the installer wrote down; nothing where it did not, as for a folder of an older setuptools."""
-    return (distribution.files or ()) if distribution.read_text("RECORD") is not None else ()
+    """What the installer wrote down; nothing where it did not, as for a folder of an older setuptools.
+
+    `distribution.files` would leave out what is gone, from Python 3.12 on.
+    """
+    return [PurePosixPath(row[0]) for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
 
 
 def _is_editable(distribution: Distribution) -> bool:
@@ -107,7 +111,7 @@ def _source_folders(distribution: Distribution) -> Iterator[Path]:
     A project's own folder holds much else: there, the modules are looked up by their names.
     """
     for file in (file for file in _record(distribution) if file.suffix == ".pth"):
-        lines = Path(str(distribution.locate_file(file))).read_text(encoding="utf-8").splitlines()
+        lines = Path(str(distribution.locate_file(str(file)))).read_text(encoding="utf-8").splitlines()
         for folder in (Path(line.strip()) for line in lines if not line.startswith("import ")):
             if folder.is_absolute() and folder.is_dir() and not any((folder / name).exists() for name in _PROJECT):
                 yield folder
