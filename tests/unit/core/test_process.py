@@ -19,6 +19,8 @@ from rayllm.serving.processes import reaper
 from rayllm.serving.processes.supervised import OWNER, Supervised, marked, sweep
 
 WAIT_S = 10.0
+OF_LIBC = 0b11 << 31
+"""Signals 32 and 33, which glibc keeps for itself: what it spawns ignores them, and no program can ask for them."""
 ENV = {"PATH": os.environ["PATH"]}
 # A leader with three descendants: a child, one in a session of its own, and one whose parent has ended.
 FAMILY = "sleep 600 & setsid sleep 601 & (sleep 602 &) ; echo up; exec sleep 603"
@@ -185,7 +187,7 @@ def test_what_a_ray_worker_passes_on_is_undone(marker: str, tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
     limit, blocked, ignored = log.read_text().splitlines()
     assert int(limit) > 64
-    assert [int(line.split()[1], 16) for line in (blocked, ignored)] == [0, 0]
+    assert [int(line.split()[1], 16) & ~OF_LIBC for line in (blocked, ignored)] == [0, 0]
 
 
 def test_start_fails_like_popen(marker: str, tmp_path: Path) -> None:

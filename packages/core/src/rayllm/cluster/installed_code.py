@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
 from rayllm.errors import PluginError
+from rayllm.recorded import recorded
 
 OURS = "rayllm"
 """Core's own package; a distribution that only registers a module of it brings no code."""
@@ -87,22 +87,14 @@ def _is_for_nodes(name: str) -> bool:
 
 def _recorded(distribution: Distribution) -> Found:
     """What the installer put into `site-packages`, without what makes an editable install work."""
-    for file in _record(distribution):
+    for file in recorded(distribution):
         top = file.parts[0]
         if top != ".." and not top.endswith((".dist-info", ".pth")) and not top.startswith("__editable__"):
-            yield file.as_posix(), Path(str(distribution.locate_file(str(file))))
-
-
-def _record(distribution: Distribution) -> Iterable[PurePosixPath]:
-    """What the installer wrote down; nothing where it did not, as for a folder of an older setuptools.
-
-    `distribution.files` would leave out what is gone, from Python 3.12 on.
-    """
-    return [PurePosixPath(row[0]) for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
+            yield file.as_posix(), Path(str(file.locate()))
 
 
 def _is_editable(distribution: Distribution) -> bool:
-    return any(file.suffix == ".pth" for file in _record(distribution))
+    return any(file.suffix == ".pth" for file in recorded(distribution))
 
 
 def _source_folders(distribution: Distribution) -> Iterator[Path]:
@@ -110,8 +102,8 @@ def _source_folders(distribution: Distribution) -> Iterator[Path]:
 
     A project's own folder holds much else: there, the modules are looked up by their names.
     """
-    for file in (file for file in _record(distribution) if file.suffix == ".pth"):
-        lines = Path(str(distribution.locate_file(str(file)))).read_text(encoding="utf-8").splitlines()
+    for file in (file for file in recorded(distribution) if file.suffix == ".pth"):
+        lines = Path(str(file.locate())).read_text(encoding="utf-8").splitlines()
         for folder in (Path(line.strip()) for line in lines if not line.startswith("import ")):
             if folder.is_absolute() and folder.is_dir() and not any((folder / name).exists() for name in _PROJECT):
                 yield folder

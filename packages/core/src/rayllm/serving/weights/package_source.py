@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rayllm.errors import InputError, RayllmError
+from rayllm.recorded import recorded
 from rayllm.serving.prepare.uv import Uv
 from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.weights.digests import sha256_of
@@ -50,7 +51,7 @@ def _installed(name: str, version: str | None) -> metadata.Distribution | None:
     if found is None:
         owners = metadata.packages_distributions().get(name, [])
         found = metadata.distribution(owners[0]) if owners else None
-    if found is None or found.files is None:
+    if found is None or not recorded(found):
         return None
     return found if version is None or Version(found.version) == Version(version) else None
 
@@ -89,7 +90,7 @@ def _fetch(name: str, version: str | None, cache: Path, report: FetchProgress) -
 
 def _lookup(found: metadata.Distribution, name: str, inside: PurePosixPath) -> list[metadata.PackagePath]:
     """The one file at that path, or all files of the folder at that path."""
-    files = found.files or []
+    files = recorded(found)
     hits = [file for file in files if _matching(file, name, inside)]
     if not hits:
         near = difflib.get_close_matches(str(inside), [str(file) for file in files], n=3, cutoff=0.3)
