@@ -128,4 +128,4 @@ def test_down_leaves_nothing(rayllm: Rayllm) -> None:
     assert place.is_dir()
     rayllm("down", "--yes")
     assert not place.exists()
-    assert not marked(rayllm.home)
+    until("the gateway's HAProxy, which ends with its node, is gone", lambda: not marked(rayllm.home), 15)
