@@ -25,7 +25,8 @@ class ThisMachine(Platform):
         """Whether there are processes, files that say what runs, and a folder of Ray's."""
         processes = [environ for environ in environs() if environ.get("RAYLLM_OWNER", "").startswith(f"local:{name}:")]
         for environ in processes:
-            self._home = Path(environ["RAYLLM_HOME"])
+            if home := environ.get("RAYLLM_HOME"):  # Ray's title for a process lies over part of its environment
+                self._home = Path(home)
         folder = self._home / "clusters" / name
         state = folder / "state.json"
         left = [path for path in folder.glob("*") if path.name != "logs"]  # these stay, to be read

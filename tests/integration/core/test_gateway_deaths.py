@@ -196,6 +196,7 @@ def test_what_dies_again_and_again_is_given_time(tmp_path: Path) -> None:
             "127.0.0.1",
             1,
             deployment="demo",
+            predecessor=None,
             node=0,
             inherited=Inherited(err, err, claim),
         )

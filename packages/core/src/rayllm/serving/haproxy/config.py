@@ -32,13 +32,16 @@ def maps(view: GatewayView) -> dict[str, str]:
 
 def render(view: GatewayView) -> str:
     """HAProxy's configuration; the same view gives the same text. It holds no secret."""
-    sections = [_global(), _defaults(), *frontend.sections(view), *access.sections(), *models.sections(view)]
+    sections = [_global(view), _defaults(), *frontend.sections(view), *access.sections(), *models.sections(view)]
     return "\n".join(sections)
 
 
-def _global() -> str:
+def _global(view: GatewayView) -> str:
     def lines() -> Iterator[str]:
-        yield f"stats socket unix@{RUNTIME_SOCKET} mode 600 level admin"
+        # A successor takes over what it binds under the same name: the port, and no socket of this folder.
+        folder = f"../{view.run_dir.name}"
+        yield f"unix-bind prefix {folder}/"
+        yield f"stats socket unix@{folder}/{RUNTIME_SOCKET} mode 600 level admin expose-fd listeners"
         yield f"nbthread {_THREADS}"
         yield from scripts.loads()
         yield f"fd-hard-limit {_MOST_FILES}"

@@ -1,9 +1,11 @@
 """Keeps a gateway's HAProxies running, also while nobody owns them. A process of its own: no imports but the cheapest.
 
-    python -m rayllm.serving.haproxy.keeper OWNERLESS_S NODE KIND HAPROXY CONFIG...
+    python -m rayllm.serving.haproxy.keeper OWNERLESS_S NODE KIND PREDECESSOR HAPROXY CONFIG...
 
 It runs in the gateway's folder, and what it inherits it holds as long as it lives: the claim on the port, HAProxy's
-standard output and error. It leaves its parent as soon as it listens, so it outlives it.
+standard output and error. It leaves its parent as soon as it listens, so it outlives it. The front door, in its first
+life, takes the port over from the HAProxy whose runtime socket PREDECESSOR is ("": from none): both accept from one
+queue then, and the one that leaves cuts nobody off.
 
 Whoever is connected to `keeper.sock` is the owner, one at a time. It is told `mine KIND`, then `ended CONFIG STATUS`
 for every death; a second one is told `taken`. It says `drain` (no more connections, over when the last one has ended)
@@ -45,8 +47,9 @@ def main() -> None:
     door.listen()
     if os.fork():
         os._exit(0)
-    ownerless_s, node, kind, haproxy, *configs = sys.argv[1:]
+    ownerless_s, node, kind, predecessor, haproxy, *configs = sys.argv[1:]
     kept = [Kept(haproxy, config) for config in configs]
+    kept[0].predecessor = predecessor
     Keeper(door, kept, kind, ownerless_s=float(ownerless_s), node=int(node)).run()
 
 
@@ -57,6 +60,7 @@ class Kept:
         self.config = config
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0
+        self.predecessor = ""
         self._argv = [haproxy, "-W", "-S", f"unix@{MASTERS[config]},mode,600", "-f", config]
         self._env = {key: reaper.environment()[key] for key in (b"PATH", b"RAYLLM_OWNER")}
         self._born = 0.0
@@ -65,7 +69,9 @@ class Kept:
     def start(self) -> None:
         """Live again."""
         self._born = time.monotonic()
-        self.process = reaper.start(self._argv, self._env, 1)
+        taking_over = ["-x", self.predecessor] if self.predecessor else []
+        self.process = reaper.start([*self._argv, *taking_over], self._env, 1)
+        self.predecessor = ""
 
     def ended(self, status: int) -> None:
         """Bury it, and say when it is to live again."""

@@ -18,7 +18,7 @@ from typing import IO
 
 from rayllm.errors import ClusterError
 from rayllm.serving.haproxy import keeper
-from rayllm.serving.haproxy.places import KEEPER_SOCKET
+from rayllm.serving.haproxy.places import KEEPER_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.sockets import connected
 from rayllm.serving.processes.supervised import OWNER, sweep
 from rayllm.serving.spec import GATEWAY_APP, app_name
@@ -65,6 +65,7 @@ class Keeping:
         port: int,
         *,
         deployment: str,
+        predecessor: Path | None,
         node: int,
         inherited: Inherited,
     ) -> Keeping:
@@ -77,6 +78,7 @@ class Keeping:
             host: where that listens, as `adopt` wants it.
             port: likewise.
             deployment: whose it is.
+            predecessor: folder of a gateway of the deployment whose HAProxy hands its port over.
             node: process with which all ends; 0 for none.
             inherited: what they write to, and what is held as long as they run.
 
@@ -92,6 +94,7 @@ class Keeping:
                 str(OWNERLESS_S),
                 str(node),
                 kind_of(host, port),
+                f"../{predecessor.name}/{RUNTIME_SOCKET}" if predecessor else "",
                 haproxy,
                 *configs,
             ],

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rayllm.errors import ClusterError
@@ -16,7 +16,7 @@ from rayllm.serving.haproxy import counters, runtime, sockets
 from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.config import files, render
 from rayllm.serving.haproxy.keeping import Inherited, Keeping
-from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS, NEXT_SOCKET
+from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS, NEXT_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
 from rayllm.serving.spec import route_prefix
@@ -24,6 +24,8 @@ from rayllm.serving.spec import route_prefix
 _START_S = 20.0
 _BACK_S = 5.0
 _CHECK_S = 30.0
+_LINGER_S = 0.5
+"""Seconds for the first request over connections that were made just before a successor took over."""
 _LAST_LINES = 20
 _LOG_LIMIT = 16 << 20
 """Bytes of the log; once as much again is kept of what came before."""
@@ -139,6 +141,7 @@ class HAProxy:
                 view.host,
                 view.port,
                 deployment=view.deployment,
+                predecessor=next(_others(view.run_dir, RUNTIME_SOCKET), None),
                 node=self._node,
                 inherited=Inherited(out, err, claim.lock),
             )
@@ -182,22 +185,32 @@ class HAProxy:
         if keeping is None:
             return
         if drain_s and keeping.alive():
-            _hand_over(keeping.run_dir)
+            lingers = time.monotonic() + (_LINGER_S if _hand_over(keeping.run_dir) else 0)
             keeping.drain()
-            _until(lambda: not (keeping.alive() and sockets.busy(keeping.run_dir)), drain_s)
+            _until(
+                lambda: not keeping.alive() or (time.monotonic() > lingers and not sockets.busy(keeping.run_dir)),
+                drain_s,
+            )
         keeping.stop()
 
 
-def _hand_over(run_dir: Path) -> None:
-    """Send what still comes over kept connections to the deployment's next gateway, if there is one already."""
+def _hand_over(run_dir: Path) -> bool:
+    """Send what still comes over open connections to the deployment's next gateway, if there is one already."""
+    for folder in _others(run_dir, NEXT_SOCKET):
+        draft = run_dir / f"{NEXT_SOCKET}.new"
+        draft.symlink_to(folder / NEXT_SOCKET)
+        draft.replace(run_dir / NEXT_SOCKET)
+        return True
+    return False
+
+
+def _others(run_dir: Path, name: str) -> Iterator[Path]:
+    """Folders of the deployment's other gateways that listen on this socket themselves and don't hand it on."""
     for folder in run_dir.parent.iterdir():
-        with contextlib.suppress(OSError):
-            if folder != run_dir:
-                sockets.connected(folder, NEXT_SOCKET, _START_S).close()
-                draft = run_dir / f"{NEXT_SOCKET}.new"
-                draft.symlink_to(folder / NEXT_SOCKET)
-                draft.replace(run_dir / NEXT_SOCKET)
-                return
+        if folder != run_dir and not (folder / name).is_symlink():
+            with contextlib.suppress(OSError):
+                sockets.connected(folder, name, _START_S).close()
+                yield folder
 
 
 def _program(view: GatewayView) -> str:
