@@ -83,6 +83,18 @@ def test_an_environment_is_built_once(wheels: Path) -> None:
     assert told == []
 
 
+def test_files_are_laid_among_the_packages(wheels: Path) -> None:
+    """In folders, too, and before the imports are tried: a stand-in may be what they need; `.pth` files count."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"from stand_in.deep import VALUE"})
+    files = {"stand_in/deep.py": "VALUE = 'é'\n", "stand_in.pth": "import os; os.environ['STOOD_IN'] = '1'\n"}
+    wanted = Environment(["tiny-engine==1.0"], imports=["tiny_engine"], files=files)
+    engine = Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
+    python = ensure_environment(engine, "auto", CPU, silent)
+    code = "import os, tiny_engine; print(ascii(tiny_engine.VALUE), os.environ['STOOD_IN'])"
+    done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "'\\xe9' 1"
+
+
 def test_a_damaged_environment_is_built_anew(wheels: Path) -> None:
     """Its interpreter is gone, as after an upgrade of the node's Python."""
     wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b""})

@@ -67,6 +67,14 @@ def test_one_text_where_an_environment_wants_several(field: str) -> None:
         assert list(wrong_fields(item, "x")) == [f'Environment.{field} of "x" is not a set, list or tuple of texts']
 
 
+@pytest.mark.parametrize("files", [{"/etc/passwd": ""}, {"../a.py": ""}, {"": ""}, {"a.py": b""}, ["a.py"]])
+def test_files_that_would_lie_elsewhere(files: Any) -> None:
+    """Nothing is written outside of an environment."""
+    item = replace(RIGHT["engine"], environment=Environment((), files=files))
+    words = "is not a mapping of paths below site-packages to texts"
+    assert list(wrong_fields(item, "x")) == [f'Environment.files of "x" {words}']
+
+
 def test_every_field_has_a_rule() -> None:
     """A new one can't be forgotten; every rule is tried above, but for names, which discovery checks."""
     for descriptor, rules in RULES.items():

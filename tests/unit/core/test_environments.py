@@ -80,8 +80,10 @@ def test_an_environment_is_named_by_its_content(tmp_path: Path, monkeypatch: pyt
         folder_of("tiny", Environment(["a==2"]), CPU),
         folder_of("tiny", Environment(["a==1"], python=">=3.99"), CPU),
         folder_of("tiny", Environment(["a==1"]), Device(kind="cuda")),
+        folder_of("tiny", Environment(["a==1"], files={"a.py": "A = 1"}), CPU),
+        folder_of("tiny", Environment(["a==1"], files={"a.py": "A = 2"}), CPU),
     ]
-    assert len({first, *others}) == 4
+    assert len({first, *others}) == 6
 
 
 def test_an_environment_that_does_not_work() -> None:

@@ -13,7 +13,11 @@ from rayllm.config import load
 from rayllm.config.json_schema import json_schema
 from rayllm.plugins import Plugins
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+EXAMPLES = [
+    file
+    for file in sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+    if {model["engine"] for model in yaml.safe_load(file.read_text())["models"].values()} == {"vllm"}
+]
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rayllm.aio import AsyncRayLLM
     from rayllm.api import RayLLM
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
-    from rayllm.checks import Check
+    from rayllm.causes import explained_by
+    from rayllm.checks import Check, nvidia_driver
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
@@ -33,7 +34,8 @@ _HOMES = {
     "rayllm.deployment.keys": ("ApiKey", "KeyUsage", "NewKey"),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
     "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
-    "rayllm.checks": ("Check",),
+    "rayllm.causes": ("explained_by",),
+    "rayllm.checks": ("Check", "nvidia_driver"),
     "rayllm.engines": ("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options"),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.events": (
@@ -88,7 +90,9 @@ __all__ = [
     "Scaled",
     "Status",
     "__version__",
+    "explained_by",
     "hookimpl",
+    "nvidia_driver",
 ]
 
 

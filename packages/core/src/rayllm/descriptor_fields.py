@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, get_origin
 
 from rayllm.backends import Backend
@@ -33,6 +34,13 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _are_files(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not all(isinstance(word, str) for pair in value.items() for word in pair):
+        return False
+    paths = map(PurePosixPath, value)
+    return all(path.parts and not path.is_absolute() and ".." not in path.parts for path in paths)
+
+
 def _optional(kind: type) -> Rule:
     return lambda value: value is None or isinstance(value, kind), f"is neither None nor of {kind.__name__}"
 
@@ -42,7 +50,9 @@ _FUNCTION: Rule = (callable, "is not a function")
 _FUNCTION_OR_NONE: Rule = (lambda value: value is None or callable(value), "is neither None nor a function")
 _OPTIONS: Rule = (_is_options, "is not a subclass of rayllm.Options")
 _WORDS: Rule = (_is_words, "is not a set, list or tuple of texts")
+_FILES: Rule = (_are_files, "is not a mapping of paths below site-packages to texts")
 _ENVIRONMENT: Rule = (_is_environment, "is neither an Environment nor a mapping of them")
+_OF_ENVIRONMENT = {"requires": _WORDS, "imports": _WORDS, "files": _FILES}
 RULES: Mapping[type, Mapping[str, Rule]] = {
     Engine: {
         "name": _TEXT,
@@ -85,6 +95,6 @@ def wrong_fields(item: Any, name: str) -> Iterator[str]:
     environment = getattr(item, "environment", {})
     environments = environment.values() if isinstance(environment, Mapping) else [environment]
     for one in environments:
-        for field in ("requires", "imports"):
-            if isinstance(one, Environment) and not _is_words(getattr(one, field)):
-                yield f'Environment.{field} of "{name}" {_WORDS[1]}'
+        for field, (is_right, words) in _OF_ENVIRONMENT.items():
+            if isinstance(one, Environment) and not is_right(getattr(one, field)):
+                yield f'Environment.{field} of "{name}" {words}'

@@ -50,6 +50,9 @@ class Environment:
     """Modules imported once after the build, to prove that the environment works."""
     disk: int = 0
     """Bytes that it takes at least; without so much free space, no build is begun. 0 where that is not known."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Text files laid among the installed packages, by their paths in `site-packages`: what stands in for a package
+    that can't be had for a device, or a `.pth` file. Another text makes another environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

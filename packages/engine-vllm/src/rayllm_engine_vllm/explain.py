@@ -1,8 +1,8 @@
-"""The commonest ways in which vLLM fails to start, and what to do about each."""
+"""The ways in which vLLM in particular fails to start, and what to do about each; core knows those of all engines."""
 
 from __future__ import annotations
 
-import re
+from rayllm import explained_by
 
 _CAUSES = (
     (
@@ -35,13 +35,6 @@ _CAUSES = (
         "options.max_model_len is longer than the model can do: set it to {what} at most, or leave it out",
     ),
     (
-        r"DefaultCPUAllocator: can't allocate memory|\[Errno 12\] Cannot allocate memory",
-        (
-            "the node's memory does not hold the model: a smaller or a quantised one, a lower options.kv_cache_gb, or "
-            "a node with more memory (resources.memory reserves it)"
-        ),
-    ),
-    (
         r"CUDA out of memory|torch\.OutOfMemoryError|OutOfMemoryError",
         (
             "the GPU's memory does not hold the model: more GPUs (resources.gpus), a quantised model, a lower "
@@ -60,34 +53,11 @@ _CAUSES = (
         ),
     ),
     (
-        r"Model architectures .* (are not supported|failed to be inspected)|does not recognize this architecture",
-        (
-            "this vLLM does not know the model's architecture: use a model it lists as supported, or a newer vLLM by "
-            "`environment:`"
-        ),
-    ),
-    (
-        r"trust_remote_code=True|contains custom code which must be executed",
-        "the model brings Python code: set options.trust_remote_code: true if you trust where it comes from",
-    ),
-    (r"Address already in use", "another process took the port meanwhile: the replica tries again on another one"),
-    (
         r"Couldn't instantiate the backend tokenizer|Can't load tokenizer|no file named tokenizer",
         (
             "the model's folder lacks its tokenizer: put tokenizer.json and tokenizer_config.json (or tokenizer.model) "
             "there, or name another folder that has it: options.engine_args: {{tokenizer: /PATH}}"
         ),
-    ),
-    (
-        r"SafetensorError: Error while deserializing header",
-        (
-            "the weights are not whole: a file was cut off, or is git-lfs' pointer to it, or an error page; fetch it "
-            "anew, and compare its size with the one at the model's source"
-        ),
-    ),
-    (
-        r"Cannot find any model weights",
-        "the model's folder has no weights: put its .safetensors files there, all of them",
     ),
     (
         r"weights were not initialized from|to load weight \(|load_weights[\s\S]*size of tensor a .* must match",
@@ -96,30 +66,9 @@ _CAUSES = (
             "files of the weights"
         ),
     ),
-    (r"is not a valid JSON file", "a settings file of the model is damaged: fetch it anew"),
-    (
-        r"does not appear to have a file named|Can't load the configuration|Invalid repository ID or local directory",
-        "the model's folder lacks files: its source must be a whole model in Hugging Face layout, or a .gguf file",
-    ),
-    (
-        r"Unknown quantization method: (?P<what>\w+)",
-        "this vLLM does not know {what!r}: set options.quantization to one that its message lists, or leave it out",
-    ),
-    (
-        r"Cannot find the config file for (?P<what>\w+)",
-        "the model is not quantised with {what}: leave options.quantization out, or take a model that is",
-    ),
-    (
-        r"unrecognized arguments: (?P<what>[^\n]+)",
-        "this vLLM has no such flag: take {what} out of options.engine_args",
-    ),
     (
         r"invalid (?:tool call parser|choice): ['\"]?(?P<what>[\w.-]+)",
         "this vLLM does not know {what!r}: choose one of those its message lists",
-    ),
-    (
-        r"no kernel image is available|CUDA driver version is insufficient|driver on your system is too old",
-        "this GPU or its driver is too old for this build of torch: update the driver",
     ),
     (
         r"Failed to infer device type|No CUDA GPUs are available|libcuda\.so",
@@ -127,10 +76,5 @@ _CAUSES = (
     ),
 )
 
-
-def explain(log: str) -> str | None:
-    """What to do about the last lines of vLLM's log; None where nothing is known."""
-    for pattern, advice in _CAUSES:
-        if match := re.search(pattern, log):
-            return advice.format(**match.groupdict())
-    return None
+explain = explained_by(_CAUSES)
+"""What to do about the last lines of vLLM's log; None where nothing is known."""

@@ -173,8 +173,8 @@ def test_status(dashboard: FakeDashboard, screen: Screen) -> None:
     screen()
     status(HERE)
     assert screen() == (
-        f"demo on local · {dashboard.url} · 1 node\nMODEL  ENGINE  PLUGIN  REPLICAS  STATE\n"
-        "small  toy     -       1/1       ready\n"
+        f"demo on local · {dashboard.url} · 1 node\nMODEL  ENGINE  PLUGIN  REPLICAS  LOAD  STATE\n"
+        "small  toy     -       1/1       -     ready\n"
     )
     status(HERE, json=True)
     assert json.loads(screen())["models"]["small"]["replicas"][0]["log"] == "rayllm/demo--small.r1.log"
@@ -191,7 +191,7 @@ def test_status_when_something_is_wrong(dashboard: FakeDashboard, screen: Screen
         status(HERE)
     assert caught.value.exit_code == 1
     assert screen().splitlines()[2:] == [
-        "small  toy     -       0/1       failed",
+        "small  toy     -       0/1       -     failed",
         "  small: the engine died",
         "    cause   Error: a",
         "            and b",

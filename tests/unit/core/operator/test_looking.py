@@ -71,7 +71,8 @@ def llm(opened: Open, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_model_that_serves(dashboard: FakeDashboard, capsys: pytest.CaptureFixture[str]) -> None:
     """What was deployed, where it runs and since when."""
-    knows(dashboard, replica("r1"))
+    told = {"version": "1.2", "environment": "toy-cpu-0123456789ab", "device": "cpu", "computing": 2.0, "queued": 1.0}
+    knows(dashboard, {**replica("r1"), **told})
     status(HERE, model="small")
     assert capsys.readouterr().out.splitlines() == [
         "small · ready · 1 of 1 replicas run",
@@ -83,8 +84,8 @@ def test_a_model_that_serves(dashboard: FakeDashboard, capsys: pytest.CaptureFix
         "  options     size: 2",
         "  needs       1 CPU core",
         "  code        rayllm-core 0.1.0, rayllm-engine-toy 0.3.1",
-        "REPLICA  NODE         PHASE  SINCE  DETAIL",
-        "r1       n1 10.0.0.1  ready  3 min",
+        "REPLICA  NODE         ENVIRONMENT           LOAD          PHASE  SINCE  DETAIL",
+        "r1       n1 10.0.0.1  toy-cpu-0123456789ab  2 + 1 queued  ready  3 min",
     ]
     status(HERE, json=True, model="small")
     found = json.loads(capsys.readouterr().out)
@@ -94,8 +95,8 @@ def test_a_model_that_serves(dashboard: FakeDashboard, capsys: pytest.CaptureFix
     assert "versions" not in found["config"]
     status(HERE)
     assert capsys.readouterr().out.splitlines()[1:3] == [
-        "MODEL  ENGINE  PLUGIN                   REPLICAS  STATE",
-        "small  toy     rayllm-engine-toy 0.3.1  1/1       ready",
+        "MODEL  ENGINE       PLUGIN                   REPLICAS  LOAD          STATE",
+        "small  toy 1.2 cpu  rayllm-engine-toy 0.3.1  1/1       2 + 1 queued  ready",
     ]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rayllm.api import RayLLM
     from rayllm.cli.output import Line
 
-_VOLATILE = ("detail", "message", "cause")
+_VOLATILE = ("detail", "message", "cause", "computing", "queued")
 """What changes all the time while something starts, and is no news: a failure and a cure are told apart from them."""
 
 

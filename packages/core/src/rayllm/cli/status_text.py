@@ -24,10 +24,17 @@ def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
     plural = "s" * (len(alive) != 1)
     yield f"{found.name} on {backend} · {found.gateway_url} · {len(alive)} node{plural}", "bold"
     rows = [
-        (model.name, model.engine, _plugins(model), f"{model.running}/{model.wanted}", model.state)
+        (
+            model.name,
+            _engine(model),
+            _plugins(model),
+            f"{model.running}/{model.wanted}",
+            _load(model.replicas),
+            model.state,
+        )
         for model in found.models.values()
     ]
-    yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "STATE"), rows)
+    yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "LOAD", "STATE"), rows)
     if found.gateway is None:
         yield "  gateway: not deployed   → rayllm up", "bad"
     parts = [*found.models.values(), *([found.gateway] if found.gateway else [])]
@@ -50,7 +57,7 @@ def model_lines(part: ModelStatus, nodes: Sequence[Node]) -> Iterator[Line]:
     yield from _labelled(_facts(part), "  ")
     if part.replicas:
         yield from table_lines(
-            ("REPLICA", "NODE", "PHASE", "SINCE", "DETAIL"),
+            ("REPLICA", "NODE", "ENVIRONMENT", "LOAD", "PHASE", "SINCE", "DETAIL"),
             [_row(replica, nodes, now) for replica in part.replicas],
         )
     if part.cause:
@@ -82,10 +89,26 @@ def _plugins(part: ModelStatus) -> str:
     return ", ".join(f"{name} {version}" for name, version in part.versions.items() if name != "rayllm-core") or "-"
 
 
+def _engine(part: ModelStatus) -> str:
+    """The engine with what its replicas tell of it: one version and device, but for the moments of an update."""
+    told = {f"{replica.version} {replica.device}".strip(): None for replica in part.replicas}
+    return " ".join(filter(None, [part.engine, ", ".join(filter(None, told))]))
+
+
+def _load(replicas: Sequence[ReplicaStatus]) -> str:
+    """Requests in the engines: those being computed, and those that wait in a queue."""
+    told = [(one.computing, one.queued) for one in replicas if one.computing is not None and one.queued is not None]
+    if not told:
+        return "-"
+    computing, queued = (sum(numbers) for numbers in zip(*told, strict=True))
+    return f"{computing:g} + {queued:g} queued" if queued else f"{computing:g}"
+
+
 def _row(replica: ReplicaStatus, nodes: Sequence[Node], now: float) -> tuple[str, ...]:
     address = next((node.address for node in nodes if node.id == replica.node), "")
     node = f"{replica.node[:_ID]} {address}".rstrip()
-    return replica.replica, node, replica.phase, age(now - replica.since), replica.detail
+    what = (replica.environment or "-", _load([replica]))
+    return replica.replica, node, *what, replica.phase, age(now - replica.since), replica.detail
 
 
 def _failure_lines(name: str, failure: dict[str, Any]) -> Iterator[Line]:

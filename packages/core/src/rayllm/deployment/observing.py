@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from rayllm.backends import Cluster, Node
@@ -93,7 +93,7 @@ def model_of(session: Session, status: Status, name: str) -> ModelStatus:
 
 def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[str, Any]) -> ModelStatus:
     replicas = [
-        ReplicaStatus(**{key: entry[key] for key in ("replica", "node", "phase", "detail", "since", "log")})
+        ReplicaStatus(**{one.name: entry[one.name] for one in fields(ReplicaStatus) if one.name in entry})
         for entry in snapshot.get("replicas", [])
         if entry["model"] == name
     ]

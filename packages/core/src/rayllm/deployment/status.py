@@ -25,6 +25,16 @@ class ReplicaStatus:
     """When the phase began, in seconds since 1970."""
     log: str
     """The engine's log, relative to Ray's log folder on that node."""
+    version: str = ""
+    """Version of the engine's own package; empty where it has none, or is not known yet."""
+    environment: str = ""
+    """Name of the environment that RayLLM built for the engine; else the path of its interpreter."""
+    device: str = ""
+    """`cpu` or `cuda`."""
+    computing: float | None = None
+    """Requests that the engine computes; null where it does not tell."""
+    queued: float | None = None
+    """Requests in the engine's queue; null where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from rayllm.serving.directory.state import ReplicaReport
 from rayllm.serving.engine.forward import forward
 from rayllm.serving.engine.guarding import Guarding
 from rayllm.serving.engine.health import hang_s
+from rayllm.serving.engine.load import Load
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
 from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.devices import detect
-from rayllm.serving.prepare.environments import ensure_environment
+from rayllm.serving.prepare.environments import ensure_environment, facts_of
 from rayllm.serving.processes.ports import HeldPort, hold_port
 from rayllm.serving.processes.supervised import sweep
 from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
@@ -57,7 +58,7 @@ class EngineReplica:
             await self._member.fail(problem)
             await self._stop_engine()
             raise
-        self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang_s(self._device))
+        self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang_s(self._device), self._tell_load)
         self._watching = asyncio.create_task(self._end_when_broken())
 
     async def __call__(self, request: Request) -> Response:
@@ -96,6 +97,9 @@ class EngineReplica:
             log=f"{where.LOG_FOLDER}/{app_name(self.spec.deployment, self.spec.model)}.{self._replica}.log",
         )
 
+    def _tell_load(self, load: Load) -> None:
+        self._member.tell({"computing": load.running, "queued": load.waiting})
+
     async def _bring_up(self) -> None:
         plugins = Plugins.discover()
         engine = plugins.engines.get(self.spec.engine)
@@ -108,6 +112,8 @@ class EngineReplica:
         python = await asyncio.to_thread(
             ensure_environment, engine, self.spec.environment, self._device, self._member.detail
         )
+        facts = await asyncio.to_thread(facts_of, engine, python, self._device)
+        self._member.tell({"version": facts["version"], "environment": facts["environment"], "device": facts["device"]})
         await asyncio.to_thread(
             check_arguments,
             engine,

@@ -12,7 +12,7 @@ import ray
 from rayllm.errors import RayllmError
 from rayllm.faults import from_system
 from rayllm.serving.directory.actor import directory
-from rayllm.serving.directory.state import RENEW_S, ReplicaReport
+from rayllm.serving.directory.state import RENEW_S, LaterReport, ReplicaReport
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ class Membership:
     def detail(self, detail: str) -> None:
         """Say how far the phase is; goes out with the next renewal."""
         self._report["detail"] = detail[:300]
+
+    def tell(self, facts: LaterReport) -> None:
+        """Say more; goes out with the next renewal."""
+        self._report.update(facts)  # type: ignore[typeddict-item]  # a part of it
 
     async def enter(
         self, phase: str, detail: str = "", *, port: int | None = None, guard: tuple[str, int] | None = None

@@ -23,14 +23,24 @@ PREPARES = frozenset({"environment", "weights"})
 """Phases of a replica that has not started its engine: it has no log."""
 
 
-class GuardReport(TypedDict, total=False):
-    """What only some replicas have to say."""
+class LaterReport(TypedDict, total=False):
+    """What a replica has to say once it knows; some of it only some replicas."""
 
     guard: tuple[str, int]
     """Address and port of its guard, by which it is reached from other machines."""
+    version: str
+    """Of the engine's own package."""
+    environment: str
+    """Name of the environment that RayLLM built for the engine; else the path of its interpreter."""
+    device: str
+    """`cpu` or `cuda`."""
+    computing: float
+    """Requests that the engine computes."""
+    queued: float
+    """Requests in the engine's queue."""
 
 
-class ReplicaReport(GuardReport):
+class ReplicaReport(LaterReport):
     """What a replica says of itself."""
 
     deployment: str
@@ -49,7 +59,7 @@ class ReplicaReport(GuardReport):
     host: str
     port: int
     engine: str
-    """Engine and version, for people."""
+    """The engine's name."""
     log: str
     """The engine's log file, relative to Ray's log folder on that node."""
 

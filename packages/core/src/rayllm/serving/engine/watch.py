@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from rayllm.engines import AnyEngine
 from rayllm.errors import DeploymentError
@@ -19,10 +20,13 @@ DRAIN_POLL_S = 0.2
 
 
 class EngineWatch:
-    """One engine that answered its first prompt."""
+    """One engine that answered its first prompt; `tell` is given its load whenever that was looked at."""
 
-    def __init__(self, running: RunningEngine, engine: AnyEngine, model: str, hang_s: float) -> None:
+    def __init__(
+        self, running: RunningEngine, engine: AnyEngine, model: str, hang_s: float, tell: Callable[[Load], None]
+    ) -> None:
         self._hang_s = hang_s
+        self._tell = tell
         self._running = running
         self._engine = engine
         self._model = model
@@ -45,6 +49,7 @@ class EngineWatch:
                     return DeploymentError(what, topic="engine-died")
                 continue
             self.load, heard = load, now
+            self._tell(load)
             if (stuck := hang.stuck_for(load, now)) > self._hang_s:
                 return DeploymentError(f"the engine has work and made no token for {stuck:.0f} s", topic="engine-died")
             if load.ongoing:

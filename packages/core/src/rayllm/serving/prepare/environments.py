@@ -7,11 +7,12 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypedDict
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from rayllm.engines import AnyEngine, Device, Environment
@@ -25,6 +26,17 @@ from rayllm.sources import FetchProgress
 
 MARKER = "rayllm-environment.json"
 """Written last into a built environment: without it the build is not finished."""
+
+
+class EngineFacts(TypedDict):
+    """What people are told of a running engine."""
+
+    version: str
+    """Of its own package; empty for an engine that needs none."""
+    environment: str
+    """Name of the environment that was built for it; else the path of its interpreter."""
+    device: str
+    """`cpu` or `cuda`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +82,27 @@ def ensure_environment(engine: AnyEngine, choice: str, device: Device, report: F
     return python
 
 
+def facts_of(engine: AnyEngine, python: str, device: Device) -> EngineFacts:
+    """What people are told of an engine that runs with this interpreter."""
+    wanted = engine.environment_for(device)
+    needed = wanted.provides or next(iter(wanted.requires), "")
+    version = interpreters.version_of(python, Requirement(needed).name) if needed else None
+    folder = Path(python).parents[1]
+    environment = folder.name if folder.parent == home() / "environments" else python
+    return {"version": version or "", "environment": environment, "device": device.kind}
+
+
 def folder_of(engine: str, wanted: Environment, device: Device) -> Path:
     """Where the environment lies: named by its whole content, so another version never changes one that is in use."""
-    content = "\n".join([_python_request(wanted), platform.system(), platform.machine(), _digest(wanted.requires)])
+    content = "\n".join([_python_request(wanted), platform.system(), platform.machine(), _digest(wanted)])
     key = hashlib.sha256(content.encode()).hexdigest()[:12]
     return home() / "environments" / f"{engine}-{device.kind}-{key}"
 
 
-def _digest(requires: Sequence[str]) -> str:
-    """SHA-256 of the requirements."""
-    return hashlib.sha256("\n".join(requires).encode()).hexdigest()
+def _digest(wanted: Environment) -> str:
+    """SHA-256 of what is installed."""
+    files = [part for path in sorted(wanted.files) for part in (path, wanted.files[path])]
+    return hashlib.sha256("\n".join([*wanted.requires, *files]).encode()).hexdigest()
 
 
 def _python_request(wanted: Environment) -> str:
@@ -140,10 +163,14 @@ def _build(folder: Path, wanted: Environment, device: Device, report: FetchProgr
     if device.kind == "cpu":
         flags += cpu_torch_flags(tool, python, wanted.requires, report)
     tool.run(["pip", "install", "--python", python, *flags, "-r", str(requirements)], report, lock)
+    for path, text in wanted.files.items():
+        file = interpreters.site_packages(python) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     if wanted.imports:
         report(f"checking that {', '.join(wanted.imports)} can be imported")
         interpreters.check_imports(python, wanted.imports, folder.name)
-    _mark(folder, Built(python=python, requirements=_digest(wanted.requires), uv=tool.version(), date=_now()))
+    _mark(folder, Built(python=python, requirements=_digest(wanted), uv=tool.version(), date=_now()))
     return python
 
 

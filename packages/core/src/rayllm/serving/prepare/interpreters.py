@@ -91,6 +91,11 @@ def require(python: str, requirement: str, engine: str) -> None:
         )
 
 
+def site_packages(python: str) -> Path:
+    """Where the packages of an environment lie that has been made by us."""
+    return Path(_run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).stdout.strip())
+
+
 def check_imports(python: str, modules: Sequence[str], environment: str) -> None:
     """Import the modules once in a process of its own.
 

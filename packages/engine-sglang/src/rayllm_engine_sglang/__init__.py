@@ -1,0 +1,38 @@
+"""SGLang for RayLLM, on CUDA GPUs and on CPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayllm import Engine, Gauges, hookimpl
+from rayllm_engine_sglang.arguments import ARGUMENTS
+from rayllm_engine_sglang.checks import checks
+from rayllm_engine_sglang.commands import commands
+from rayllm_engine_sglang.environments import environments
+from rayllm_engine_sglang.explain import explain
+from rayllm_engine_sglang.options import SglangOptions
+
+CAPABILITIES = frozenset({"chat", "completions", "embeddings", "gguf", "streaming", "structured-output", "tools"})
+
+
+@hookimpl
+def rayllm_engines() -> Iterator[Engine[SglangOptions]]:
+    """Offer `sglang`."""
+    yield Engine(
+        name="sglang",
+        summary="SGLang, on CUDA GPUs and CPUs",
+        options=SglangOptions,
+        environment=environments(),
+        commands=commands,
+        capabilities=CAPABILITIES,
+        endpoints={"/generate"},
+        gauges=Gauges(
+            running="sglang:num_running_reqs",
+            waiting="sglang:num_queue_reqs",
+            # `generation_tokens_total` counts a request at its end: one that generates for long would look hung.
+            generated="sglang:realtime_tokens_total",
+        ),
+        explain=explain,
+        check=checks,
+        arguments=ARGUMENTS,
+    )

@@ -1,0 +1,48 @@
+"""What a person may write under `options:` of a model that SGLang serves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from rayllm import Options
+
+Number = Annotated[float, Field(strict=False)]
+
+
+class SglangOptions(Options):
+    """SGLang's settings. What is left out is SGLang's own default, or RayLLM's choice where it says so."""
+
+    context_length: int | None = Field(default=None, ge=1)
+    """Longest prompt and answer together, in tokens; by default what the model was made for."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    """Type of the weights. RayLLM: `float32` on a CPU that does not compute in bfloat16, else SGLang's choice."""
+    quantization: str | None = Field(default=None, min_length=1)
+    """How the weights are quantised, where the model does not say so itself: `fp8`, `awq`, …"""
+    mem_fraction_static: Number | None = Field(default=None, gt=0, lt=1)
+    """Share of each GPU's memory for weights and KV cache."""
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the KV cache holds. RayLLM, on a CPU: 16384, or `context_length` if that is more; SGLang would take
+    most of the node's memory."""
+    tp_size: int | None = Field(default=None, ge=1)
+    """Parts that each layer is split into (tensor parallel). RayLLM: `resources.gpus`, and 1 on a CPU."""
+    max_running_requests: int | None = Field(default=None, ge=1)
+    """Requests computed at the same time, at most."""
+    seed: int | None = None
+    """Of the random numbers that sampling takes."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model."""
+    chat_template: str | None = Field(default=None, min_length=1)
+    """Name of a chat template that SGLang knows, or the path of one on the nodes; by default the model's own."""
+    tool_call_parser: str | None = Field(default=None, min_length=1)
+    """Let the model call tools, in this format: `qwen`, `llama3`, `mistral`, …"""
+    reasoning_parser: str | None = Field(default=None, min_length=1)
+    """Format in which the model thinks aloud: `deepseek-r1`, `qwen3`, …"""
+    embedding: bool = False
+    """Serve `/v1/embeddings` instead of text: for embedding models."""
+    sleep_on_idle: bool | None = None
+    """Let the scheduler sleep while there is nothing to do. RayLLM: on a CPU true, else an idle engine takes a core."""
+    engine_args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Any other flag of SGLang's server, with or without dashes: `{chunked-prefill-size: 2048}`. `true` is the bare
+    switch, a mapping is passed as JSON."""

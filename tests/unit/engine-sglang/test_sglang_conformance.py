@@ -1,0 +1,14 @@
+"""The kit's rules for engines, as far as they need no process; tests/e2e/engine-sglang has the others."""
+
+from __future__ import annotations
+
+from rayllm.testing import EngineConformance
+
+
+class TestSglang(EngineConformance):
+    """With options that change the command for each declared feature that has one."""
+
+    engine = "sglang"
+    options = ({}, {"embedding": True}, {"engine_args": {"chunked-prefill-size": 2048}})
+    feature_options = {"tools": {"tool_call_parser": "qwen"}, "embeddings": {"embedding": True}}  # noqa: RUF012
+    not_run = "tests/e2e/engine-sglang runs it"
