@@ -308,8 +308,7 @@ def size_of(folder: Path) -> int:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure RayLLM beside the same engine by hand and beside other gateways; write the pages that show it."""
-    brought = (CORE, ROOT / "packages/engine-vllm", ROOT / "packages/backend-local", FAKE_ENGINE)
-    install(session, *brought, "matplotlib")
+    install(session, *PACKAGES, FAKE_ENGINE, "matplotlib")
     session.env["RAYLLM_HOME"] = kept_home(session)
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 PICTURE = "overhead.svg"
 SUBJECTS: dict[str, Callable[[], Result]] = {
     "overhead-vllm": lambda: overhead.measure("overhead-vllm", overhead.VLLM),
+    "overhead-sglang": lambda: overhead.measure("overhead-sglang", overhead.SGLANG),
     "overhead-fake": lambda: overhead.measure("overhead-fake", overhead.FAKE),
     "cli": lambda: cli.measure(pairs=12, installed=True),
     "up": lambda: up.measure(rounds=6),
@@ -45,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"{', '.join(SUBJECTS)}; by default all of them")
     parser.add_argument(
-        "--quick", action="store_true", help="try all but vLLM for two minutes; writes nothing to docs/"
+        "--quick", action="store_true", help="try all but vLLM and SGLang for two minutes; writes nothing to docs/"
     )
     parser.add_argument("--pages", action="store_true", help="measure nothing, make the pages of the last results")
     told = parser.parse_args()

