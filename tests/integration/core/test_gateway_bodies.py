@@ -226,11 +226,46 @@ def test_an_alias_becomes_the_engines_own_name(served: Served) -> None:
         assert served.engines["b"].body == body.replace(b'"other"', b'"b"'), size
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("null", '{"include_usage":true}'),
+        ("{ }", '{"include_usage":true }'),
+        ("{" + " " * 2 * BODY_IN_PLACE + "}", '{"include_usage":true' + " " * 2 * BODY_IN_PLACE + "}"),
+        ('{"include_usage": 0.' + "0" * 2 * BODY_IN_PLACE + "}", None),
+        ("7", '{"include_usage":true}'),
+        ('{"include_usage": false}', '{"include_usage": true}'),
+        ('{"include_usage": null }', '{"include_usage": true }'),
+        (
+            '{"include_usage": "off", "continuous_usage_stats": true}',
+            '{"include_usage": true, "continuous_usage_stats": true}',
+        ),
+        ('{"x": {"include_usage": true}}', '{"include_usage":true,"x": {"include_usage": true}}'),
+        ('{"include_usage": true, "include\\u005fusage": 0}', '{"include_usage": true, "include\\u005fusage": true}'),
+        ('{"include_usage": false, "include_usage": true}', None),
+        ('{"x": "}", "include_usage": 1}', None),
+    ],
+)
 @pytest.mark.parametrize("size", [0, 3 * BODY_IN_PLACE])
-@pytest.mark.parametrize("asked", [{}, {"stream_options": None}, {"stream_options": {"include_usage": False}}])
-def test_a_stream_is_asked_for_its_usage(served: Served, asked: dict[str, Any], size: int) -> None:
+@pytest.mark.parametrize("name_first", [False, True])
+def test_a_stream_that_asks_for_no_usage_is_asked(
+    served: Served, options: str, wanted: str | None, size: int, name_first: bool
+) -> None:
+    """A client that doesn't want to see its tokens has used them all the same; the rest of its options stays."""
+
+    def body(name: str, options: str) -> str:
+        fields = [f'"stream_options": {options}', f'"messages": "{"x" * size}"', f'"model": "{name}"']
+        return '{"stream": true, ' + ", ".join(fields[::-1] if name_first else fields) + "}"
+
+    for chunks in (0, 1000):
+        assert served.ask(body("other", options).encode(), path=CHAT, chunked=chunks)[0] == 200
+        assert served.engines["b"].body.decode() == body("b", wanted or options)
+
+
+@pytest.mark.parametrize("size", [0, 3 * BODY_IN_PLACE])
+def test_a_stream_is_asked_for_its_usage(served: Served, size: int) -> None:
     """Where its client said nothing of it, next to another name: two changes of one body."""
-    body = {"stream": True, "messages": [{"role": "user", "content": "x" * size}], **asked, "model": "other"}
+    body = {"stream": True, "messages": [{"role": "user", "content": "x" * size}], "model": "other"}
     assert served.ask(json.dumps(body).encode(), path=CHAT)[0] == 200
     wanted = {"stream_options": {"include_usage": True}, **body, "model": "b"}
     assert json.loads(served.engines["b"].body) == wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -10,15 +10,18 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
+from tests.integration.core.raw_engine import RawEngine, chunked, plain
 
-from rayllm.serving.haproxy.view import KeyRule, ModelRoute, Upstream
+from rayllm.serving.haproxy.limits import BODY_IN_PLACE
+from rayllm.serving.haproxy.view import KeyRule, ModelRoute
+from rayllm.serving.records.access_line import read_line
 from rayllm.serving.records.ledger import Ledger
 
 CHAT = "/v1/chat/completions"
@@ -32,50 +35,6 @@ ANTHROPIC = (
     b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":3}}\n\n',
     b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
 )
-
-
-class RawEngine:
-    """Answers each request with the parts that `answer` gives, each sent on its own; None breaks the connection off."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.answer: Callable[[bytes], Iterator[bytes | None]] = lambda _: iter(())
-        self.bodies: list[bytes] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    @property
-    def route(self) -> Upstream:
-        """As the gateway knows it."""
-        return Upstream("raw", "127.0.0.1", self.listener.getsockname()[1])
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as lines:
-            while head := _head(lines):
-                length = next(
-                    (line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0"
-                )
-                self.bodies.append(lines.read(int(length.split(b":")[1])))
-                for part in self.answer(self.bodies[-1]):
-                    if part is None:
-                        return
-                    connection.sendall(part)
-
-
-def _head(lines: BinaryIO) -> bytes:
-    """The head of the next request; empty when the other side is gone, which a look at a replica is at once."""
-    found = b""
-    while (line := lines.readline()) not in {b"\r\n", b""}:
-        found += line
-    return found
 
 
 @pytest.fixture
@@ -94,11 +53,6 @@ def served(gateway: Any, raw: RawEngine) -> tuple[Any, RawEngine]:
     return gateway, raw
 
 
-def chunked(*parts: bytes) -> bytes:
-    """Parts of a body that say their length, and its end."""
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
-
-
 def lines(gateway: Any) -> list[dict[str, Any]]:
     """The access log."""
     return [json.loads(line) for line in gateway.access.read_text().splitlines()]
@@ -109,11 +63,6 @@ def usage_of(gateway: Any, number: int = 0) -> dict[str, Any]:
     gateway.until(lambda: len(lines(gateway)) > number)
     usage: dict[str, Any] = lines(gateway)[number]["usage"]
     return {name: value for name, value in usage.items() if not name.endswith("_us")}
-
-
-def plain(body: bytes) -> bytes:
-    """A JSON answer."""
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
 @pytest.mark.parametrize(
@@ -142,14 +91,133 @@ def test_tokens_of_an_answer(
     assert usage_of(gateway) == {name: value for name, value in wanted.items() if value is not None}
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"n": 2}, {"logprobs": True}, {"prompt_logprobs": 0}, {"max_tokens": 100_000}, {"input": "x" * BODY_IN_PLACE}],
+)
+@pytest.mark.parametrize("behind", [0, 500, BODY_IN_PLACE])
+def test_tokens_of_a_large_answer(served: Any, asked: dict[str, Any], behind: int) -> None:
+    """Where the request lets one expect it, they are exact, wherever they stand and the bytes are cut."""
+    gateway, raw = served
+    gateway.until((gateway.run_dir / "large.sock").exists)
+    body = b'{"choices":"%b",%b,"prompt_logprobs":"%b"}' % (b"x" * BODY_IN_PLACE, USAGE[20:-3], b"y" * behind)
+    at = body.index(b'"usage"')
+    cuts = range(at, at + 70, 10)
+    for cut in cuts:
+        raw.answer = lambda _, cut=cut: iter([plain(body)[: cut - len(body)], body[cut:]])
+        assert gateway.open("POST", CHAT, {**asked, "model": "a"}).read() == body
+    counted = {"prompt_tokens": 12, "completion_tokens": 3}
+    assert [usage_of(gateway, number) for number, _ in enumerate(cuts)] == [counted] * len(cuts)
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        (b'{"text":"%b"}' % (b"x" * BODY_IN_PLACE), b""),
+        (b'{"text":"hi"}', b""),
+        (b'{"text":"hi","usage":null}', b""),
+        (gzip.compress(b"{%b}" % USAGE[20:-3]), b"content-encoding: gzip\r\n"),
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, f"/models/a{CHAT}", "/v1/responses", "/v1/messages?x=/y"])
+def test_no_answer_is_free(served: Any, path: str, body: bytes, more: bytes) -> None:
+    """Where its tokens can't be known, it is told to be estimated, and by its length."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([plain(body).replace(b"\r\n", b"\r\n" + more, 1)])
+    assert gateway.open("POST", path, {"model": "a"}).read() == body
+    assert usage_of(gateway) == {"estimated": True}
+    counted = read_line(gateway.access.read_bytes())
+    assert counted
+    assert (counted.completion_tokens, counted.estimated) == (lines(gateway)[0]["sent"] // 4, True)
+
+
 def test_an_answer_without_usage_has_none(served: Any) -> None:
-    """Nothing is made up, and errors have none."""
+    """Nothing is made up where nothing is generated, and errors have none."""
     gateway, raw = served
     raw.answer = lambda _: iter([plain(b'{"tokens":[1,2]}')])
     assert gateway.ask("POST", "/tokenize", {"model": "a"})[0] == 200
     assert gateway.ask("POST", CHAT, {"model": "b"})[0] == 404
-    gateway.until(lambda: len(lines(gateway)) == 2)
-    assert [line["usage"] for line in lines(gateway)] == [None, None]
+    raw.answer = lambda _: iter([plain(b"{}").replace(b"200 OK", b"400 No")])
+    assert gateway.ask("POST", CHAT, {"model": "a"})[0] == 400
+    gateway.until(lambda: len(lines(gateway)) == 3)
+    assert [line["usage"] for line in lines(gateway)] == [None, None, None]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_client_sent_makes_no_answer_cheaper(served: Any, stream: bool) -> None:
+    """Its own JSON comes back in an answer, before the tokens or behind them."""
+    gateway, raw = served
+    fake = {"usage": {"input_tokens": 0, "output_tokens": 10**20}}
+    told = {"usage": {"input_tokens": 12, "output_tokens": 3}}
+    body = json.dumps({"response": [{"tools": fake}, told, {"tools": fake}]}).encode()
+    raw.answer = lambda _: iter([HEAD + chunked(b"data: " + body + b"\n\n") if stream else plain(body)])
+    gateway.open("POST", "/v1/responses", {"model": "a", "stream": stream}).read()
+    assert usage_of(gateway).items() >= {"prompt_tokens": 12, "completion_tokens": 3}.items()
+
+
+YES = ["1", "1.0", "1e0", '"true"', '"T"', '"on"', '"Yes"', '"y"', '"1"', '"\\u0074rue"', "2"]
+NO = ["false", "null", "0", "0.0", "-0", '"off"', '"No"', '"F"', '"n"', '"0"', '"FALSE"']
+
+
+@pytest.mark.parametrize("value", YES)
+def test_a_stream_is_what_an_engine_takes_for_one(served: Any, value: str) -> None:
+    """Their words for yes are more than JSON's: none of them is a way around the count."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([HEAD, chunked(TOKEN, USAGE, DONE)])
+    body = b'{"model": "a", "messages": [], "stream": %b}' % value.encode()
+    with gateway.open("POST", CHAT, body) as answer:
+        assert answer.read() == TOKEN + DONE
+    assert json.loads(raw.bodies[0])["stream_options"] == {"include_usage": True}
+    assert usage_of(gateway) == {"prompt_tokens": 12, "completion_tokens": 3, "events": 3}
+
+
+@pytest.mark.parametrize("value", NO)
+def test_no_stream_is_what_an_engine_takes_for_none(served: Any, value: str) -> None:
+    """It would refuse to be asked for the usage of a stream."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([plain(b'{"usage": {"prompt_tokens": 1, "completion_tokens": 2}}')])
+    body = b'{"model": "a", "messages": [], "stream": %b}' % value.encode()
+    assert gateway.ask("POST", CHAT, body)[0] == 200
+    assert raw.bodies == [body]
+    assert usage_of(gateway) == {"prompt_tokens": 1, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize(("value", "events"), [("true", 2), ("1", 2), ("On", 2), ("t", 2)])
+def test_the_stream_of_a_form(served: Any, value: str, events: int) -> None:
+    """Told by a field; its events are counted."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([HEAD, chunked(TOKEN, DONE)])
+    fields = {"model": "a", "stream": value}
+    form = "".join(f'--x\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
+    kind = "multipart/form-data; boundary=x"
+    gateway.open("POST", "/v1/audio/transcriptions", f"{form}--x--".encode(), content_type=kind).read()
+    assert usage_of(gateway)["completion_tokens"] == events
+    assert raw.bodies == [f"{form}--x--".encode()]
+
+
+@pytest.mark.parametrize("more", [{}, {"model": "a"}, {"model": ""}, {"model": ["b"]}])
+def test_a_stream_by_path_is_asked_for_its_usage(served: Any, more: dict[str, Any]) -> None:
+    """The path tells the model, whatever the body says of it."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([HEAD, chunked(TOKEN, USAGE, DONE)])
+    body = {"messages": [], **more, "stream": True}
+    with gateway.open("POST", f"/models/a{CHAT}", body) as answer:
+        assert answer.read() == TOKEN + DONE
+    assert json.loads(raw.bodies[0]) == {"stream_options": {"include_usage": True}, **body}
+    assert usage_of(gateway) == {"prompt_tokens": 12, "completion_tokens": 3, "events": 3}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"no JSON", b'{"stream": true', b'{"x": "' + b"x" * BODY_IN_PLACE + b'"}']
+)
+def test_a_body_by_path_may_be_anything(served: Any, body: bytes) -> None:
+    """What can't be read, or is too large for it, goes on as it is; a stream is counted by its events."""
+    gateway, raw = served
+    raw.answer = lambda _: iter([HEAD, chunked(TOKEN, DONE)])
+    with gateway.open("POST", f"/models/a{CHAT}", body) as answer:
+        assert answer.read() == TOKEN + DONE
+    assert raw.bodies == [body]
+    assert usage_of(gateway) == {"prompt_tokens": 0, "completion_tokens": 2, "estimated": True, "events": 2}
 
 
 def test_a_stream_is_asked_for_its_usage(served: Any) -> None:

@@ -35,7 +35,9 @@ while True:
 """
 
 
-def line(end: float = NOW, key: str = "team", model: str = "a", status: int = 200, **usage: Any) -> str:
+def line(
+    end: float = NOW, key: str = "team", model: str = "a", status: int = 200, sent: int = 300, **usage: Any
+) -> str:
     """One line of the log."""
     told = {
         "end": int(end * 1000),
@@ -46,6 +48,7 @@ def line(end: float = NOW, key: str = "team", model: str = "a", status: int = 20
         "status": status,
         "queue_ms": 2,
         "total_ms": 40,
+        "sent": sent,
         "usage": usage or None,
     }
     return json.dumps(told, separators=(",", ":")) + "\n"
@@ -104,6 +107,13 @@ def test_usage_by_key_and_model(log: Path, ledger: Ledger) -> None:
     assert [row.group for row in ledger.usage(0, 1e11, ["model"])] == [("a",), ("b",)]
     assert ledger.usage(0, NOW - MINUTE, ["day"]) == []
     assert ledger.usage(0, 1e11, [])[0].requests == 5
+
+
+def test_an_answer_of_unknown_cost_is_not_free(log: Path, ledger: Ledger) -> None:
+    """Its length is charged."""
+    write(log, line(sent=4000, estimated=True) + line(sent=3, estimated=True) + line(sent=4000))
+    ledger.fold()
+    assert totals(ledger) == [("team", "a", 3, 0, 0, 1001, 2)]
 
 
 def test_an_answer_of_the_gateway_itself_has_no_replica() -> None:

@@ -70,7 +70,7 @@ def _sized(view: GatewayView) -> Iterator[str]:
     yield from access.permit()
     yield from reading.named()
     yield from naming.resolve(view)
-    yield from bodies.attach()
+    yield from bodies.attach_all()
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rayllm.serving.haproxy import scripts
 from rayllm.serving.haproxy.answers import OpenAiError, default_errors, retry_later
 from rayllm.serving.haproxy.limits import (
     HEADERS,
@@ -101,7 +102,7 @@ def _global(view: GatewayView) -> str:
         yield "nbthread 1"
         yield f"maxconn {2 * (LARGE_BODIES + HUGE_BODIES)}"
         yield f"tune.bufsize {view.max_body + _ROOM}"
-        yield "lua-load body.lua"
+        yield from scripts.loads_for_bodies()
         yield "tune.lua.session-timeout 60s"  # 64 MiB of nothing but escapes take some seconds, with pauses for others
         yield "hard-stop-after 1h"
 

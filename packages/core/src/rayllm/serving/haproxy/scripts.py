@@ -10,7 +10,8 @@ from rayllm.serving.haproxy.naming import NAMES_FILE
 
 _FOLDER = Path(__file__).with_name("lua")
 _MODELS = "models.lua"
-BODY = "body.lua"
+_JSON = "json.lua"
+_BODY = "body.lua"
 _USAGE = "usage.lua"
 _FILTER = "filter.lua"
 
@@ -23,6 +24,13 @@ def files() -> dict[str, str]:
 def loads() -> Iterator[str]:
     """Lines that load them, once for each thread: none waits for another."""
     yield f"lua-load-per-thread {_MODELS} {NAMES_FILE} {MAY_FILE}"
-    yield f"lua-load-per-thread {BODY}"
+    yield f"lua-load-per-thread {_JSON}"
+    yield f"lua-load-per-thread {_BODY}"
     yield f"lua-load-per-thread {_USAGE}"
     yield f"lua-load-per-thread {_FILTER}"
+
+
+def loads_for_bodies() -> Iterator[str]:
+    """The same for the HAProxy that only reads bodies, with a single thread."""
+    yield f"lua-load {_JSON}"
+    yield f"lua-load {_BODY}"

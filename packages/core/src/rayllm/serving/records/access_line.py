@@ -9,6 +9,8 @@ _NONE = "-"
 _OWN = "<"
 """Begins what HAProxy writes in place of a replica where it answered itself."""
 _FIRST_ERROR = 400
+_BYTES_A_TOKEN = 4
+"""Of an answer whose tokens nobody has told; of plain text it is about as much."""
 _DECODE = json.JSONDecoder().decode
 _BEGIN = b'{"end":'
 
@@ -60,10 +62,15 @@ def read_line(line: bytes) -> AccessLine | None:
             max(told["queue_ms"], 0) / 1e3,
             max(told["total_ms"], 0) / 1e3,
             usage.get("prompt_tokens", 0),
-            usage.get("completion_tokens", 0),
+            usage["completion_tokens"] if "completion_tokens" in usage else _guessed(told, usage),
             usage.get("estimated", False),
             usage["first_us"] / 1e6 if events else None,
             usage["stream_us"] / 1e6 / (events - 1) if events > 1 else None,
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _guessed(told: dict[str, Any], usage: dict[str, Any]) -> int:
+    """Tokens of a text that is known by its length alone."""
+    return max(int(told["sent"]) // _BYTES_A_TOKEN, 1) if usage.get("estimated") else 0

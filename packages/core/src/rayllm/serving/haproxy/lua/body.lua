@@ -1,4 +1,5 @@
--- What the gateway has to know of a request's body, read in place: the model that it names, and where the name stands.
+-- What the gateway has to know of a request's body, read in place: the model that it names, where the name stands, whether
+-- a stream is asked for, and what would make it tell its usage.
 --
 -- Guaranteed: for a body that is valid JSON, the name is what `json.loads` finds under "model", or the request is
 -- refused. Of broken JSON only what is in the way is noticed: the rest is for the engine to refuse, whole as it is.
@@ -7,13 +8,12 @@
 -- that a long prompt costs what it costs to look for its end.
 
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
-local FAR <const> = math.maxinteger
-local LONGEST_NAME <const> = 8192
+local LONGEST <const> = 8192 -- bytes of what may be written anew
 local AFFINITY <const> = 4096 -- bytes of a conversation's start
 local AFFINITY_TEXT <const> = 1024 -- bytes of a prompt that is no conversation
-local QUOTE <const>, BACKSLASH <const> = 34, 92
-local OPEN_LIST <const>, OPEN_OBJECT <const>, CLOSE_OBJECT <const> = 91, 123, 125
-local RUN <const> = string.rep("\\", 32)
+local QUOTE <const>, OPEN_LIST <const>, OPEN_OBJECT <const>, CLOSE_OBJECT <const> = 34, 91, 123, 125
+local FALSE <const>, NULL <const>, TRUE <const> = 102, 110, 116 -- the first letters of these
+local closing, pair, decode, solid, member = rayllm.closing, rayllm.pair, rayllm.decode, rayllm.solid, rayllm.member
 local BROKEN <const> = "the request body has to be JSON with the name of a model in \"model\": this is not valid JSON"
 local MISSING <const> = "the request body names no model: \"model\" is missing"
 local TWICE <const> = "the request body has \"model\" twice: which one is meant can't be told"
@@ -21,129 +21,38 @@ local NO_STRING <const> = "\"model\" has to be a string with the name of a model
 local EMPTY <const> = "\"model\" is empty: it has to be the name of a model"
 local NO_NAME <const> = "\"model\" can't be the name of a model: it is too long, or no text"
 local NO_FORM <const> = "the request body has to be multipart/form-data with a field \"model\": this one can't be read"
-local SIMPLE <const> = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
--- Whether the quote at `q` is escaped: an odd number of backslashes stands before it, none of them before `first`.
-local function escaped(s, q, first)
-  local b = q
-  while b - 32 >= first and sub(s, b - 32, b - 1) == RUN do
-    b = b - 32
-  end
-  while b > first and byte(s, b - 1) == BACKSLASH do
-    b = b - 1
-  end
-  return (q - b) % 2 == 1
-end
+-- Keys of a body that matter here. A text is what an engine takes without the key, a number the most: anything else may
+-- make an answer larger than a buffer.
+local MANY <const> = 32768 -- tokens
+local KEYS <const> = {
+  model = true, stream = true, stream_options = true, messages = true, prompt = true, input = true, prompt_embeds = "",
+  max_tokens = MANY, max_completion_tokens = MANY, max_output_tokens = MANY, min_tokens = "0", ignore_eos = "false",
+  n = "1", best_of = "1", echo = "false", logprobs = "false", top_logprobs = "0", prompt_logprobs = "", include = "[]",
+  return_token_ids = "false", return_hidden_states = "false",
+}
 
--- The closing quote of the string whose first byte is at `first`; nil if there is none.
-local function closing(s, first)
-  local q = find(s, '"', first, true)
-  while q do
-    local before, last = byte(s, q - 2, q - 1)
-    if last ~= BACKSLASH or q == first then
-      return q
-    end
-    if before == BACKSLASH and not escaped(s, q, first) then
-      return q
-    end
-    q = find(s, '"', q + 1, true)
-  end
-end
+-- A "no" as a text, as engines take it (pydantic does).
+local NO <const> = { ["false"] = true, ["0"] = true, off = true, f = true, n = true, no = true, [""] = true }
 
--- The bracket that closes the one at `p`; nil if there is none. The other kind of brackets is in pairs between them,
--- else the JSON is broken.
-local function pair(s, p)
-  local open, close = "[", "]"
-  if byte(s, p) == OPEN_OBJECT then
-    open, close = "{", "}"
+-- Whether the value from `first` to `last` may be a yes. For engines that is more than `true`: 1, "on", "Yes", … So it is
+-- what is not surely a no; what is neither they refuse themselves. A no that were longer than a buffer could not be edited.
+local function is_yes(s, first, last)
+  if last - first > LONGEST then
+    return true
   end
-  local depth = 1
-  local opens = find(s, open, p + 1, true) or FAR
-  local closes = find(s, close, p + 1, true)
-  local q = find(s, '"', p + 1, true) or FAR
-  while closes do
-    if q < closes and q < opens then
-      local last = find(s, '"', q + 1, true)
-      if last and byte(s, last - 1) == BACKSLASH then
-        last = closing(s, q + 1)
-      end
-      if not last then
-        return nil
-      end
-      q = find(s, '"', last + 1, true) or FAR
-      if opens < last then
-        opens = find(s, open, last + 1, true) or FAR
-      end
-      if closes < last then
-        closes = find(s, close, last + 1, true)
-      end
-    elseif opens < closes then
-      depth = depth + 1
-      opens = find(s, open, opens + 1, true) or FAR
-    else
-      depth = depth - 1
-      if depth == 0 then
-        return closes
-      end
-      closes = find(s, close, closes + 1, true)
-    end
+  local text = sub(s, first, last)
+  if byte(text) == QUOTE then
+    return not NO[(decode(sub(text, 2, -2)) or "?"):lower()]
   end
-end
-
--- The text that a JSON string's content stands for; nil if it is no valid one, or stands for no text.
-local function decode(content)
-  if not find(content, "[\\%c]") then
-    return content
-  end
-  if find(content, "[\0-\31]") then
-    return nil
-  end
-  local parts, p = {}, 1
-  while true do
-    local b = find(content, "\\", p, true)
-    parts[#parts + 1] = sub(content, p, (b or 0) - 1)
-    if not b then
-      return table.concat(parts)
-    end
-    local kind = sub(content, b + 1, b + 1)
-    p = b + 2
-    if kind == "u" then
-      local digits = match(content, "^%x%x%x%x", p)
-      local code = digits and tonumber(digits, 16)
-      p = p + 4
-      if code and code >= 0xD800 and code < 0xDC00 then -- with the next one it is a single character
-        local low = match(content, "^\\u([dD][c-fC-F]%x%x)", p)
-        code = low and 0x10000 + (code - 0xD800) * 1024 + tonumber(low, 16) - 0xDC00
-        p = p + 6
-      elseif code and code >= 0xDC00 and code < 0xE000 then
-        code = nil
-      end
-      parts[#parts + 1] = code and utf8.char(code)
-      if not code then
-        return nil
-      end
-    elseif SIMPLE[kind] then
-      parts[#parts + 1] = SIMPLE[kind]
-    else
-      return nil
-    end
-  end
-end
-
--- The first byte from `p` on that is no white space, and its position.
-local function solid(s, p)
-  local c = byte(s, p)
-  if c and c <= 32 then
-    p = match(s, "^[ \n\r\t]*()", p)
-    c = byte(s, p)
-  end
-  return c, p
+  return text ~= "false" and text ~= "null" and tonumber(text) ~= 0
 end
 
 -- What the top level of a JSON object says. Returns the offset behind its opening bracket (nil and a message if it can't
--- be routed by), where the name's content begins and ends, whether "stream" is true, whether there are "stream_options",
--- and where the value of "messages", "prompt" or "input" begins and ends.
-local function scan(s)
+-- be routed by), where the name's content begins and ends, whether this is a stream, whether its answer may be large, and
+-- where the value of "stream_options", and the one of "messages", "prompt" or "input", begins and ends.
+-- unnamed: whether the path names the model; then "model" is nobody's business here.
+local function scan(s, unnamed)
   local c, p = solid(s, 1)
   if c == 0xEF and sub(s, 1, 3) == "\xEF\xBB\xBF" then
     c, p = solid(s, 4)
@@ -152,7 +61,7 @@ local function scan(s)
     return nil, BROKEN
   end
   local start = p
-  local first, last, stream, options, from, to
+  local first, last, stream, large, options, options_end, from, to
   c, p = solid(s, p + 1)
   if c == CLOSE_OBJECT then
     return nil, MISSING
@@ -180,31 +89,41 @@ local function scan(s)
     end
     if not ends then
       return nil, BROKEN
+    end
+    local usual = KEYS[key]
+    if not usual then -- as with most
     elseif key == "model" then
-      if first then
+      if first and not unnamed then
         return nil, TWICE
-      elseif c ~= QUOTE then
+      elseif c ~= QUOTE and not unnamed then
         return nil, NO_STRING
       end
       first, last = p + 1, ends - 1
     elseif key == "stream" then
-      stream = ends - p == 3 and sub(s, p, ends) == "true"
-    elseif key == "stream_options" then
-      options = true
-    elseif key == "messages" or key == "prompt" or key == "input" then
+      stream = c == TRUE or c ~= FALSE and c ~= NULL and is_yes(s, p, ends)
+    elseif key == "messages" or key == "input" then
       from, to = p, ends
+    elseif usual == MANY then
+      large = large or ends - p > 3 and (tonumber(sub(s, p, ends)) or 0) > MANY
+    elseif key == "prompt" then
+      from, to = p, ends
+      large = large or c == OPEN_LIST -- each of its prompts has an answer
+    elseif key == "stream_options" then
+      options, options_end = p, ends
+    else
+      large = large or c ~= NULL and sub(s, p, ends) ~= usual
     end
     local mark
     mark, p = match(s, "^[ \n\r\t]*([,}])[ \n\r\t]*()", ends + 1)
     if mark == "}" then
       if p <= #s then
         return nil, BROKEN
-      elseif not first then
+      elseif not first and not unnamed then
         return nil, MISSING
-      elseif last < first then
+      elseif not unnamed and last < first then
         return nil, EMPTY
       end
-      return start, first, last, stream, options, from, to
+      return start, first, last, stream, large, options, options_end, from, to
     elseif not mark then
       return nil, BROKEN
     end
@@ -214,23 +133,46 @@ local function scan(s)
 end
 
 -- The answer of the scanner for a name at the bytes `first` to `last`, see `json`.
-local function answer(name, first, last, stream, usage_at)
+local function answer(name, first, last, kind, ask)
   if not name or find(name, "\0", 1, true) then
     return "!:" .. NO_NAME
   end
-  return first - 1 .. ":" .. last - first + 1 .. ":" .. (stream and "1" or "") .. ":" .. usage_at .. ":" .. name
+  return first - 1 .. ":" .. last - first + 1 .. ":" .. kind .. ":" .. ask .. ":" .. name
 end
 
--- `AT:LEN:STREAM:USAGE_AT:NAME` of a JSON body, or `!:MESSAGE` of what is wrong with it.
--- AT, LEN: where the name's string stands, without its quotes, in bytes from 0. STREAM: 1 if "stream" is true.
--- USAGE_AT: where "stream_options" may be inserted: if this is a stream that has none.
-local function json(s)
-  local start, first, last, stream, options, from, to = scan(s)
+-- What makes a stream tell its usage: `HOW-AT-LEN`, where what `filter.lua` has for HOW goes in place of LEN bytes at AT;
+-- empty where the client asks for it itself. `start` is where the body's first key may stand, `first` to `last` are the
+-- value of its "stream_options".
+local function ask(s, start, first, last)
+  if not first then
+    return "options-" .. start .. "-0"
+  elseif byte(s, first) ~= OPEN_OBJECT then
+    return last - first > LONGEST and "" or "object-" .. first - 1 .. "-" .. last - first + 1
+  end
+  local from, to = member(s, first, "include_usage")
+  if not from then
+    return (match(s, "^[ \n\r\t]*}", first + 1) and "only-" or "member-") .. first .. "-0"
+  end
+  return is_yes(s, from, to) and "" or "yes-" .. from - 1 .. "-" .. to - from + 1
+end
+
+-- `AT:LEN:KIND:ASK:NAME` of a JSON body, or `!:MESSAGE` of what is wrong with it.
+-- AT, LEN: where the name's string stands, without its quotes, in bytes from 0; these and NAME are empty if `unnamed`.
+-- KIND: 1 if this is a stream, 2 if its answer may be larger than a buffer. ASK: of a stream, see `ask`.
+local function json(s, unnamed)
+  local start, first, last, stream, large, options, options_end, from, to = scan(s, unnamed)
   if not start then
     return "!:" .. first
   end
-  local name = last - first < LONGEST_NAME and decode(sub(s, first, last))
-  return answer(name, first, last, stream, stream and from and not options and start or ""), from, to
+  local kind, asks = large and "2" or "", ""
+  if stream then
+    kind, asks = "1", ask(s, start, options, options_end)
+  end
+  if unnamed then
+    return "::" .. kind .. ":" .. asks .. ":"
+  end
+  local name = last - first < LONGEST and decode(sub(s, first, last))
+  return answer(name, first, last, kind, asks), from, to
 end
 
 -- What requests of one conversation have in common: the raw bytes from its start to the end of its first user's turn.
@@ -320,7 +262,7 @@ local function form(s, content_type)
       end
       first, last = blank + 4, ends - 1
     elseif about.name == "stream" then
-      stream = sub(s, blank + 4, ends - 1):lower() == "true"
+      stream = not NO[sub(s, blank + 4, ends - 1):lower()]
     end
     p = ends + #line
   end
@@ -331,12 +273,15 @@ local function form(s, content_type)
   elseif last < first then
     return "!:" .. EMPTY
   end
-  return answer(last - first < LONGEST_NAME and sub(s, first, last), first, last, stream, "")
+  return answer(last - first < LONGEST and sub(s, first, last), first, last, stream and "1" or "", "")
 end
 
 core.register_converters("rayllm_json", function(s)
   local found = json(s)
   return found
+end)
+core.register_converters("rayllm_unnamed", function(s)
+  return (json(s, true))
 end)
 core.register_converters("rayllm_affinity", function(s)
   local _, from, to = json(s)
@@ -353,7 +298,12 @@ core.register_action("rayllm_body", { "http-req" }, function(txn)
   local multipart = content_type:lower():find("multipart/form-data", 1, true) == 1
   do
     local s = txn.f:req_body()
-    local found, from, to = (multipart and form or json)(s, content_type)
+    local found, from, to
+    if multipart then
+      found = form(s, content_type)
+    else
+      found, from, to = json(s)
+    end
     txn:set_var("txn.body", found)
     txn:set_var("txn.affinity", affinity(s, from, to))
   end

@@ -12,26 +12,35 @@ Filter.__index = Filter
 
 local watch = false -- whether the request that is about to get its backend, on this thread, needs the filter
 
--- An OpenAI stream is asked for its usage where the client did not.
-local ASK <const> = '"stream_options":{"include_usage":true},'
+-- An OpenAI stream is asked for its usage where the client did not. `ask` in `body.lua` tells which of these goes where.
 local ASKED <const> = "/completions"
+local ASK <const> = {
+  options = '"stream_options":{"include_usage":true},', -- there are none: the body's first member
+  object = '{"include_usage":true}', -- they are none, `null` for example
+  only = '"include_usage":true', -- there is nothing in them
+  member = '"include_usage":true,', -- it is not in them: their first member
+  yes = "true", -- it is a no
+}
 
--- JSON strings and form fields alike: names of models need no escapes in either.
+-- The edits, and whether one of them asks for usage. A name goes into JSON strings and form fields alike: names of models
+-- need no escapes in either.
 local function edits_of(txn)
   local body = txn:get_var("txn.body") or ""
-  local at, length, usage_at = body:match("^(%d+):(%d+):1?:(%d*):")
+  local at, length, how, ask_at, ask_length = body:match("^(%d*):(%d*):%d?:(%a*)%-?(%d*)%-?(%d*):")
   if not at then
     return {}
   end
   local edits = {}
-  if usage_at ~= "" and txn.sf:path():sub(-#ASKED) == ASKED then
-    edits[1] = { at = tonumber(usage_at), remove = 0, insert = ASK, usage = true }
+  if how ~= "" and txn.sf:path():sub(-#ASKED) == ASKED then
+    edits[1] = { at = tonumber(ask_at), remove = tonumber(ask_length), insert = ASK[how] }
   end
-  local name = txn:get_var("txn.rename")
+  local asks = edits[1] ~= nil
+  local name = at ~= "" and txn:get_var("txn.rename")
   if name then
-    edits[#edits + 1] = { at = tonumber(at), remove = tonumber(length), insert = name }
+    local edit = { at = tonumber(at), remove = tonumber(length), insert = name }
+    table.insert(edits, asks and edit.at > edits[1].at and 2 or 1, edit)
   end
-  return edits
+  return edits, asks
 end
 
 function Filter:new()
@@ -49,11 +58,11 @@ function Filter:http_headers(txn, message)
     return
   end
   self.asked = rayllm.now()
-  local edits = edits_of(txn)
+  local edits, asks = edits_of(txn)
   if not edits[1] then
     return
   end
-  self.asks = edits[1].usage
+  self.asks = asks
   local more = 0
   for _, edit in ipairs(edits) do
     more = more + #edit.insert - edit.remove

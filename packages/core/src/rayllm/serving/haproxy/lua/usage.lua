@@ -4,17 +4,33 @@
 -- Quotes within a JSON string are escaped, so `"usage":` stands in an answer as a key only: nothing has to be parsed.
 
 local find, match, sub = string.find, string.match, string.sub
-local TAIL <const> = 1024 -- bytes at the end of a JSON answer that hold its usage
+local NEAR <const> = 1024 -- bytes that hold all of a usage
 local LONGEST_EVENT <const> = 65536 -- a longer one is passed on in parts, as it comes
 
 -- Short-lived tables and strings are all that is made here.
 collectgarbage("generational")
 
--- What an object `usage` says, in any of the APIs' words.
+-- The larger of two numbers that are there; one of ten digits or more counts no tokens.
+local function larger(a, b)
+  if not a or #a > 9 then
+    return b
+  end
+  return b and tonumber(b) > tonumber(a) and b or a
+end
+
+-- What the objects `usage` of a text say, in any of the APIs' words. Of several the largest number counts: what a client
+-- sent may stand in an answer, too (the tools of its request), and must not make it cheaper.
 local function counts(s)
-  return match(s, '"prompt_tokens": ?(%d+)') or match(s, '"input_tokens": ?(%d+)'),
-    match(s, '"completion_tokens": ?(%d+)') or match(s, '"output_tokens": ?(%d+)'),
-    match(s, '"cached_tokens": ?(%d+)') or match(s, '"cache_read_input_tokens": ?(%d+)')
+  local prompt, completion, cached
+  local at = find(s, 'usage":', 1, true)
+  while at do
+    local u = sub(s, at, at + NEAR)
+    prompt = larger(match(u, '"prompt_tokens": ?(%d+)') or match(u, '"input_tokens": ?(%d+)'), prompt)
+    completion = larger(match(u, '"completion_tokens": ?(%d+)') or match(u, '"output_tokens": ?(%d+)'), completion)
+    cached = larger(match(u, '"cached_tokens": ?(%d+)') or match(u, '"cache_read_input_tokens": ?(%d+)'), cached)
+    at = find(s, 'usage":', at + 1, true)
+  end
+  return prompt, completion, cached
 end
 
 local function json(prompt, completion, cached, estimated, more)
@@ -22,14 +38,10 @@ local function json(prompt, completion, cached, estimated, more)
     .. (cached and ',"cached_tokens":' .. cached or "") .. (estimated and ',"estimated":true' or "") .. (more or "") .. "}"
 end
 
--- A whole JSON answer, or its end, with all of its usage; `null` if there is none.
+-- A whole JSON answer; `null` if it has no usage.
 local function of_answer(s)
-  local from, last = 0, nil
-  repeat
-    last, from = from, find(s, 'usage":', from + 1, true)
-  until not from
-  local prompt, completion, cached = counts(sub(s, last))
-  return last > 0 and (prompt or completion) and json(prompt, completion, cached) or "null"
+  local prompt, completion, cached = counts(s)
+  return (prompt or completion) and json(prompt, completion, cached) or "null"
 end
 
 -- Microseconds on a clock that all of HAProxy's requests share.
@@ -62,8 +74,7 @@ function Usage:payload(message)
   if not s or s == "" then
     return
   elseif self.tail then
-    self.tail = sub(#s < TAIL and self.tail .. s or s, -TAIL)
-    return
+    return self:piece(s)
   end
   self.first = self.first or now()
   local ends = find(s, "\n\n", 1, true)
@@ -72,6 +83,24 @@ function Usage:payload(message)
     return
   end
   return self:several(message, s)
+end
+
+-- Of a JSON answer: its usage may stand anywhere (vLLM writes a prompt's `logprobs` behind it) and be cut in two.
+function Usage:piece(s)
+  local seam = self.tail .. sub(s, 1, NEAR)
+  self:learn(counts(seam))
+  if #s > NEAR then
+    self:learn(counts(s))
+    seam = s
+  end
+  self.tail = sub(seam, -NEAR)
+end
+
+-- Keep the largest of each number.
+function Usage:learn(prompt, completion, cached)
+  self.prompt = larger(prompt, self.prompt)
+  self.completion = larger(completion, self.completion)
+  self.cached = larger(cached, self.cached)
 end
 
 -- The same for several events, a part of one, or one with usage. In what is stripped a part waits for its end.
@@ -107,21 +136,18 @@ end
 -- Count one event; true if it has nothing but usage.
 function Usage:event(s)
   self.events = self.events + 1
-  local at = find(s, 'usage":', 1, true)
-  if not at then
+  local prompt, completion, cached = counts(s)
+  if not prompt and not completion then
     return false
   end
-  local prompt, completion, cached = counts(sub(s, at))
-  self.prompt = prompt or self.prompt
-  self.completion = completion or self.completion
-  self.cached = cached or self.cached
-  return (prompt or completion) and find(s, '"choices": ?%[%]') ~= nil
+  self:learn(prompt, completion, cached)
+  return find(s, '"choices": ?%[%]') ~= nil
 end
 
 -- What is known when the answer is over, or was cut.
 function Usage:json()
-  if self.tail then
-    return of_answer(self.tail)
+  if self.tail and (self.prompt or self.completion) then
+    return json(self.prompt, self.completion, self.cached)
   elseif not self.first then
     return nil
   end
@@ -134,4 +160,4 @@ end
 core.register_converters("rayllm_usage", of_answer)
 
 -- For the filter, which is loaded after this file by the same thread.
-rayllm = { Usage = Usage, now = now }
+rayllm.Usage, rayllm.now = Usage, now
