@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 from tests.conftest import free_port
 
-from rayllm.serving.haproxy import keeping
+from rayllm.serving.accounting import Accounting
+from rayllm.serving.haproxy import counters, keeping
 from rayllm.serving.haproxy.keeping import Inherited, Keeping
 from rayllm.serving.haproxy.process import HAProxy
-from rayllm.serving.haproxy.view import GatewayView, ModelRoute
+from rayllm.serving.haproxy.view import GatewayView, KeyRule, ModelRoute
 from rayllm.serving.run_dir import RunDir
 
 CHAT = "/v1/chat/completions"
@@ -112,6 +114,62 @@ def test_without_its_keeper_nothing_is_left(gateway: Any, upstream: Any) -> None
     assert not gateway.haproxy.alive()
     gateway.haproxy.apply(view)
     assert gateway.ask("POST", CHAT, {"model": "a"})[0] == 200
+
+
+@pytest.fixture
+def accounting(gateway: Any, tmp_path: Path) -> Iterator[Accounting]:
+    """The gateway's accounts, which its HAProxy asks."""
+    made = Accounting(gateway.access, tmp_path / "records.sqlite", gateway.run_dir)
+    gateway.haproxy = HAProxy(gateway.log, gateway.access, remembered=made.recent_requests)
+    made._count(())
+    yield made
+    made.close()
+
+
+def asked(gateway: Any, times: int) -> list[int]:
+    """The answers to so many requests with the key `secret`, which are in the log when it returns."""
+    before = gateway.access.read_text().count("\n")
+    found = [gateway.ask("POST", CHAT, {"model": "a"}, x_api_key="secret")[0] for _ in range(times)]
+    gateway.until(lambda: gateway.access.read_text().count("\n") == before + times)
+    return found
+
+
+def kept_alive(haproxy: HAProxy, view: GatewayView) -> bool:
+    """What the gateway's actor does again and again; whether there was a death."""
+    if haproxy.wait(0.1):
+        return True
+    if haproxy.alive():
+        return False
+    haproxy.start(view)
+    return True
+
+
+@pytest.mark.usefixtures("accounting")
+@pytest.mark.parametrize("which", ["worker", "master", "keeper"])
+def test_a_killed_haproxy_forgets_no_request(gateway: Any, upstream: Any, which: str) -> None:
+    """Of a key's requests per minute as many are left as before, whoever was killed, and how often."""
+    keys = (KeyRule("team", (hashlib.sha256(b"secret").hexdigest().upper(),), requests_per_minute=6),)
+    view = replace(gateway.view(ModelRoute("a", "k", (upstream("a1").route,))), keys=keys)
+    gateway.until(lambda: time.time() % 60 < 50)  # what is counted shall not be cut by the minute's end
+    gateway.haproxy.start(view)
+    assert asked(gateway, 4) == [200] * 4
+    for wanted in ([200, 200, 429], [429]):
+        os.kill(gateway.haproxies()[which], signal.SIGKILL)
+        gateway.until(lambda: kept_alive(gateway.haproxy, view))
+        assert asked(gateway, len(wanted)) == wanted
+
+
+@pytest.mark.usefixtures("accounting")
+def test_the_death_of_the_other_haproxy_counts_nothing_twice(gateway: Any, upstream: Any) -> None:
+    """The one for large bodies counts nothing, and so has lost nothing."""
+    keys = (KeyRule("team", (hashlib.sha256(b"secret").hexdigest().upper(),), requests_per_minute=100),)
+    gateway.haproxy.start(replace(gateway.view(ModelRoute("a", "k", (upstream("a1").route,))), keys=keys))
+    assert asked(gateway, 4) == [200] * 4
+    os.kill(gateway.haproxies("large.cfg")["worker"], signal.SIGKILL)
+    deaths: list[str] = []
+    gateway.until(lambda: deaths.extend(gateway.haproxy.wait(0.1)) or deaths)
+    assert deaths[0].startswith("large.cfg ")
+    assert sum(counters.counted(gateway.haproxy._keeping.run_dir).values()) == 4
 
 
 def test_a_killed_gateway_cuts_nothing(gateway: Any, upstream: Any, lives: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +79,20 @@ def test_haproxy(deployment: Deployment) -> None:
         kill(int(master))
     deployment.wait_for("one", 5)
     assert the_process(deployment, "haproxy.keeper ") == keeper
+
+
+def test_what_a_key_has_asked_for(deployment: Deployment) -> None:
+    """It outlives HAProxy, which alone counts it: a key with 20 requests a minute has 5 left after 15."""
+    rayllm = deployment.rayllm
+    key = rayllm.json("keys", "add", "paced", "--requests-per-minute", "20")["key"]
+    until("there is room in the minute", lambda: time.time() % 60 < 30, 31)
+    assert [deployment.post("one", key=key).status_code for _ in range(15)] == [200] * 15
+    until("they are counted", lambda: [row["requests"] for row in rayllm.json("keys", "usage", "paced")] == [15], 15)
+    keeper = the_process(deployment, "haproxy.keeper ")
+    for master in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+        kill(int(master))
+    deployment.wait_for("one", 5)
+    assert [deployment.post("one", key=key).status_code for _ in range(9)][-1] == 429
 
 
 def test_the_keeper_of_haproxy(deployment: Deployment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
@@ -14,12 +15,11 @@ from typing import get_args
 from aiohttp import web
 
 from rayllm.errors import RayllmError
-from rayllm.serving.haproxy import counters
 from rayllm.serving.haproxy.places import RUNTIME_SOCKET
 from rayllm.serving.haproxy.sockets import ask
 from rayllm.serving.haproxy.view import KeyRule
 from rayllm.serving.records.budget import spent
-from rayllm.serving.records.ledger import By, Ledger
+from rayllm.serving.records.ledger import By, Ledger, Usage
 from rayllm.serving.records.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -40,10 +40,9 @@ class Accounting:
     def __init__(self, log: Path, database: Path, run_dir: Path) -> None:
         self._log = log
         self._database = database
-        self._run_dir = run_dir
         self._metrics = Metrics(lambda: ask(run_dir, RUNTIME_SOCKET, "show stat", _STAT_S))
         self._ledger: Ledger | None = None
-        self._using = asyncio.Lock()
+        self._using = threading.Lock()
         self.spent: dict[str, int] = {}
         """Keys whose tokens are used up, and the Unix time until which."""
 
@@ -60,27 +59,32 @@ class Accounting:
         """
         while True:
             try:
-                async with self._using:
-                    now = await asyncio.to_thread(self._count, tuple(rules()))
+                now = await asyncio.to_thread(self._count, tuple(rules()))
                 await self._hold(now, apply)
                 await asyncio.sleep(_EVERY_S)
             except (OSError, sqlite3.Error, RayllmError) as problem:  # nothing is lost: it stays in the log
                 logger.warning("usage can't be counted right now: %s", problem)
                 await asyncio.sleep(_PAUSE_S)
 
-    def restore(self) -> None:
-        """Tell a HAProxy that was started anew what keys have asked for in the last minutes.
+    def recent_requests(self) -> dict[str, int]:
+        """What keys have asked for in this minute and the last, up to the log's last line, by `KEY/MINUTE`.
 
-        Raises:
-            OSError: it does not answer.
+        Where that can't be read or counted right now, as much as was counted before. May be called from any thread.
         """
-        if self._ledger:
-            counters.count(self._run_dir, self._ledger.recent_requests())
+        with self._using:
+            if self._ledger is None:
+                return {}
+            try:
+                self._ledger.fold()
+            except (OSError, sqlite3.Error) as problem:
+                logger.warning("the last requests can't be counted right now: %s", problem)
+            return self._ledger.recent_requests()
 
     def close(self) -> None:
         """Close the records."""
-        if self._ledger:
-            self._ledger.close()
+        with self._using:
+            if self._ledger:
+                self._ledger.close()
 
     async def _hold(self, now: dict[str, int], apply: Callable[[], Awaitable[None]]) -> None:
         before, self.spent = self.spent, now
@@ -92,12 +96,17 @@ class Accounting:
             raise
 
     def _count(self, rules: Iterable[KeyRule]) -> dict[str, int]:
-        if self._ledger is None:
-            self._ledger = Ledger(self._log, self._database, self._metrics.watch)
-        self._ledger.fold()
-        now = time.time()
-        limited = [rule for rule in rules if rule.tokens_per_minute or rule.tokens_per_day]
-        return spent(limited, self._ledger.tokens(now), now) if limited else {}
+        with self._using:
+            if self._ledger is None:
+                self._ledger = Ledger(self._log, self._database, self._metrics.watch)
+            self._ledger.fold()
+            now = time.time()
+            limited = [rule for rule in rules if rule.tokens_per_minute or rule.tokens_per_day]
+            return spent(limited, self._ledger.tokens(now), now) if limited else {}
+
+    def _usage(self, since: float, until: float, by: Iterable[By]) -> list[Usage]:
+        with self._using:
+            return self._ledger.usage(since, until, by) if self._ledger else []
 
     async def _show_metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp's signature
         text = await asyncio.to_thread(self._metrics.text)
@@ -111,8 +120,7 @@ class Accounting:
         except ValueError:
             message = "since and until are Unix times in seconds"
             return web.json_response({"error": {"message": message, "type": "invalid_request_error"}}, status=400)
-        async with self._using:
-            rows = self._ledger.usage(since, until, by) if self._ledger else []
+        rows = await asyncio.to_thread(self._usage, since, until, by)
         told = [{**dict(zip(by, row.group, strict=True)), **asdict(row)} for row in rows]
         for row in told:
             del row["group"]

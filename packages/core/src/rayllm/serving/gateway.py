@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import uuid
@@ -60,12 +59,12 @@ class Gateway:
         logs = where.ray_logs() / where.LOG_FOLDER
         logs.mkdir(parents=True, exist_ok=True)
         access = logs / f"{self.spec.deployment}--access.log"
-        self._accounting = Accounting(access, place_of(self.spec.deployment), self._run_dir.path)
-        routes = [*KeysApi(self._keys, self._apply).routes(), *self._accounting.routes()]
+        self._accounting = accounts = Accounting(access, place_of(self.spec.deployment), self._run_dir.path)
+        routes = [*KeysApi(self._keys, self._apply).routes(), *accounts.routes()]
         self._admin = AdminApi(self.spec.deployment, self._directory, ray_token(), routes)
         await self._admin.start(self._run_dir.path / "admin.sock")
         log = logs / f"{self.spec.deployment}--gateway.log"
-        self._haproxy = HAProxy(log, access, self._run_dir.keeping, where.raylet_pid())
+        self._haproxy = HAProxy(log, access, self._run_dir.keeping, where.raylet_pid(), accounts.recent_requests)
         self._applying = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -178,8 +177,6 @@ class Gateway:
             for death in await asyncio.to_thread(self._haproxy.wait, ALIVE_S):
                 logger.error("HAProxy ended and was started again: %s", death)
                 self._deaths.append(time.monotonic())
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(self._accounting.restore)
             if await asyncio.to_thread(self._haproxy.alive):
                 continue
             logger.error("HAProxy's keeper ended; starting both again")

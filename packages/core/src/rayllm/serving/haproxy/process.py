@@ -39,9 +39,18 @@ class HAProxy:
         access: file with a line for each request: its standard output.
         keeping: what keeps it already, taken over from a gateway that died.
         node: process with which it ends, though its owner may not: Ray's own on this node; 0 for none.
+        remembered: what keys have asked for lately, by `KEY/MINUTE`: one that starts anew has to be told, since what
+            it counts dies with it.
     """
 
-    def __init__(self, log: Path, access: Path, keeping: Keeping | None = None, node: int = 0) -> None:
+    def __init__(
+        self,
+        log: Path,
+        access: Path,
+        keeping: Keeping | None = None,
+        node: int = 0,
+        remembered: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._log = log
         self._access = access
         self._node = node
@@ -50,6 +59,8 @@ class HAProxy:
         self._claim: PortClaim | None = None
         self._running: dict[str, str] = {}
         self._leaving = set[str]()
+        self._remembered = remembered
+        self._untold: Mapping[str, int] = {}
 
     @property
     def adopted(self) -> bool:
@@ -65,11 +76,13 @@ class HAProxy:
         with self._lock:
             self._end(0)
             self._claim = self._claim or PortClaim.take(view.deployment, view.host, view.port)
+            self._untold = self._remembered()
             try:
                 self._launch(view, self._claim)
             except BaseException:
                 self.stop(0)
                 raise
+            self._remind(view.run_dir)
 
     def apply(self, view: GatewayView) -> None:
         """Make it serve this view: nothing happens if it does, and no request in flight is cut if not.
@@ -109,11 +122,19 @@ class HAProxy:
         """Wait until something dies, at most `timeout_s` seconds; returns which HAProxies did: `CONFIG STATUS`.
 
         They are started again without our doing; only where nobody keeps them any more (see `alive`) they are not.
+        After the death of the front door it takes until the next one answers and knows what was counted, at most a few
+        seconds longer.
         """
-        if keeping := self._keeping:
-            keeping.wait(timeout_s)
-            return keeping.deaths()
-        return []
+        keeping = self._keeping
+        if keeping is None:
+            return []
+        keeping.wait(timeout_s)
+        deaths = keeping.deaths()
+        if any(death.startswith(f"{CONFIG_FILE} ") for death in deaths):
+            # Now, before the next one serves: what that counts itself will stand in the same log.
+            self._untold = self._remembered()
+        self._remind(keeping.run_dir)
+        return deaths
 
     def stop(self, drain_s: float = 10.0) -> None:
         """Take no more connections, let requests in flight finish for at most `drain_s` seconds, and end."""
@@ -153,6 +174,17 @@ class HAProxy:
                 raise ClusterError(f"the gateway's HAProxy {what}", cause=_tail(self._log, before), topic="gateway")
             time.sleep(0.02)
         self._running = wanted
+
+    def _remind(self, run_dir: Path) -> None:
+        """Tell one that was started anew what was counted before; while it does not answer that is left to a next call.
+
+        Not in the middle of a reload, which hands over what there is.
+        """
+        if self._untold:
+            with self._lock, contextlib.suppress(OSError):
+                if _until(lambda: sockets.serves(run_dir), _BACK_S):
+                    counters.count(run_dir, self._untold)
+                    self._untold = {}
 
     def _change(self, run_dir: Path, before: dict[str, str], wanted: dict[str, str]) -> bool:
         """Tell the process that runs; False if it has to be reloaded."""
