@@ -36,13 +36,20 @@ while True:
 
 
 def line(
-    end: float = NOW, key: str = "team", model: str = "a", status: int = 200, sent: int = 300, **usage: Any
+    end: float = NOW,
+    key: str = "team",
+    model: str = "a",
+    status: int = 200,
+    sent: int = 300,
+    path: str = "/v1/x",
+    **usage: Any,
 ) -> str:
     """One line of the log."""
     told = {
         "end": int(end * 1000),
         "id": str(next(NUMBERS)),
         "key": key,
+        "path": path,
         "model": model,
         "replica": "r1",
         "status": status,
@@ -97,16 +104,17 @@ def totals(ledger: Ledger) -> list[tuple[Any, ...]]:
 
 
 def test_usage_by_key_and_model(log: Path, ledger: Ledger) -> None:
-    """Sums of what is asked for; what reached no model is nobody's."""
+    """Sums of what is asked for; what reached no model is its key's, and nobody's without one."""
     assert ledger.fold() == 0
     write(log, line(prompt_tokens=5, completion_tokens=7) * 2 + line(status=503) + line(key="-", model="b"))
     write(log, line(model="-", status=404) + line(prompt_tokens=0, completion_tokens=3, estimated=True))
-    assert ledger.fold() == 5
+    write(log, line(key="-", model="-", status=401))
+    assert ledger.fold() == 7
     assert ledger.fold() == 0
-    assert totals(ledger) == [("", "b", 1, 0, 0, 0, 0), ("team", "a", 4, 1, 10, 17, 1)]
-    assert [row.group for row in ledger.usage(0, 1e11, ["model"])] == [("a",), ("b",)]
+    assert totals(ledger) == [("", "b", 1, 0, 0, 0, 0), ("team", "", 1, 1, 0, 0, 0), ("team", "a", 4, 1, 10, 17, 1)]
+    assert [row.group for row in ledger.usage(0, 1e11, ["model"])] == [("",), ("a",), ("b",)]
     assert ledger.usage(0, NOW - MINUTE, ["day"]) == []
-    assert ledger.usage(0, 1e11, [])[0].requests == 5
+    assert ledger.usage(0, 1e11, [])[0].requests == 6
 
 
 def test_an_answer_of_unknown_cost_is_not_free(log: Path, ledger: Ledger) -> None:
@@ -121,6 +129,27 @@ def test_an_answer_of_the_gateway_itself_has_no_replica() -> None:
     (own,) = [read_line(line().replace('"r1"', '"<lua.unknown-model>"').encode())]
     assert own
     assert own.replica == "-"
+
+
+@pytest.mark.parametrize(
+    ("found", "counts"),
+    [
+        (line(), True),
+        (line(status=429), True),  # of the engine
+        (line(model="-"), True),  # a list of models
+        (line(model="-", status=404), True),
+        (line(model="-", status=401), False),
+        (line(model="-", status=429), False),
+        (line(model="-", status=400, key="-").replace('"usage":null', '"usage":-'), False),
+        (line(model="-", path="/health"), None),
+        (line(model="-", path="/rayllm/v1/state", status=401), None),
+        (line(model="-").replace('"r1"', '"next"'), None),
+    ],
+)
+def test_what_is_counted_of_what_reached_no_model(found: str, counts: bool | None) -> None:
+    """All but the gateway's own, and among a key's requests per minute what HAProxy itself counts there."""
+    request = read_line(found.rstrip().encode())
+    assert (request.counts if request else None) is counts
 
 
 def test_a_line_counts_when_it_is_whole(log: Path, ledger: Ledger) -> None:
@@ -213,6 +242,6 @@ def test_a_key_without_tokens_left(log: Path, ledger: Ledger) -> None:
 def test_recent_requests(log: Path, ledger: Ledger) -> None:
     """Those of this minute and the last by key, as HAProxy's table has them."""
     now = time.time()
-    write(log, line(now) * 3 + line(now - 300) + line(now, key="-"))
+    write(log, line(now) * 3 + line(now - 300) + line(now, key="-") + line(now, model="-", status=429))
     ledger.fold()
     assert ledger.recent_requests() == {f"team/{int(now - 0.04) // 60}": 3}

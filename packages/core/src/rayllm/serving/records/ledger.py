@@ -122,7 +122,7 @@ class Ledger:
     def _remember(self, requests: Iterable[AccessLine]) -> None:
         for request in requests:
             self._watch(request)
-            if request.key:
+            if request.counts:
                 self._recent[request.key, int(request.end - request.total_s) // MINUTE] += 1
         last = int(time.time()) // MINUTE - 1
         for group in [group for group in self._recent if group[1] < last]:
@@ -145,8 +145,11 @@ class Ledger:
 
 
 def _add(database: sqlite3.Connection, requests: Iterable[AccessLine]) -> None:
+    """Add them, but for what has neither key nor model: that is nobody's."""
     sums: dict[tuple[int, int, str, str], list[int]] = {}
     for request in requests:
+        if not request.key and not request.model:
+            continue
         row = sums.setdefault((int(request.end) // MINUTE * MINUTE, MINUTE, request.key, request.model), [0] * 5)
         row[0] += 1
         row[1] += request.failed

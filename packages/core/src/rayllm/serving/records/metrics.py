@@ -52,8 +52,10 @@ class Metrics(Collector):
         self._times: dict[tuple[str, str], _Histogram] = {}
 
     def watch(self, request: AccessLine) -> None:
-        """Count one request."""
+        """Count one request; of one that reached no model there is nothing more to tell."""
         self._requests[request.model, request.replica, request.key, request.status] += 1
+        if not request.model:
+            return
         if request.prompt_tokens or request.completion_tokens:
             self._tokens[request.model, request.key, "prompt"] += request.prompt_tokens
             self._tokens[request.model, request.key, "completion"] += request.completion_tokens
