@@ -76,6 +76,18 @@ def test_a_chain_of_fallbacks(gateway: Any, upstream: Any) -> None:
     gateway.until(lambda: ask(gateway, "a") == (200, {"by": "a1", "model": "a"}))
 
 
+def test_who_finds_a_model_dead_asks_again(gateway: Any, upstream: Any) -> None:
+    """503, with the second after which the fallback answers."""
+    a, b = upstream("a1"), upstream("b1")
+    gateway.haproxy.start(gateway.view(route("a", a, fallback="b"), route("b", b)))
+    assert ask(gateway, "a")[1]["by"] == "a1"
+    a.kill()
+    with gateway.open("POST", CHAT, {"model": "a"}) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert json.loads(answer.read())["error"]["code"] == "service_unavailable"
+    assert ask(gateway, "a") == (200, {"by": "b1", "model": "b"})
+
+
 def test_the_last_of_a_chain_waits_for_serve(gateway: Any, upstream: Any) -> None:
     """A model without a fallback is never down: Serve holds its requests until there is a replica."""
     serve_proxy = upstream("serve")

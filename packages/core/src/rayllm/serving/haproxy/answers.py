@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RETRY_AFTER_S = 5
+FALLBACK_AFTER_S = 1
+"""Where the next request goes to another model."""
 
 _CLIENT = "invalid_request_error"
 _SERVER = "server_error"
@@ -40,9 +42,9 @@ class OpenAiError:
         return f"status {self.status} content-type application/json {format_} {_quoted(self.body())}{header}"
 
 
-def retry_later(message: str) -> OpenAiError:
+def retry_later(message: str, after_s: int = RETRY_AFTER_S) -> OpenAiError:
     """503, with the time after which to try again."""
-    return OpenAiError(503, message, "service_unavailable", retry_after_s=RETRY_AFTER_S)
+    return OpenAiError(503, message, "service_unavailable", retry_after_s=after_s)
 
 
 def default_errors() -> Iterator[str]:

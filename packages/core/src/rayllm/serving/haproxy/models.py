@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from rayllm.serving.haproxy import bodies
-from rayllm.serving.haproxy.answers import OpenAiError, retry_later
+from rayllm.serving.haproxy.answers import FALLBACK_AFTER_S, RETRY_AFTER_S, OpenAiError, retry_later
 from rayllm.serving.haproxy.endpoints import allowed
 from rayllm.serving.haproxy.guard import ABSENT
 from rayllm.serving.haproxy.places import ADMIN_SOCKET, NEXT_SOCKET, SERVE_SOCKET
@@ -114,9 +114,20 @@ def _for_guards(route: ModelRoute) -> Iterator[str]:
     stranger to its model's key, gets it too.
     """
     if _guarded(route):
-        failed = retry_later(f"no replica of the model {route.model} can answer right now")
+        after_s = FALLBACK_AFTER_S if route.fallback else RETRY_AFTER_S
+        failed = retry_later(f"no replica of the model {route.model} can answer right now", after_s)
         yield f"http-request set-header {INTERNAL_KEY_HEADER} %[str({route.model}),map_str({DOORS_FILE})]"
         yield f"http-response return {failed.answer()} if {{ status {ABSENT} }}"
+
+
+def _for_fallback(route: ModelRoute) -> Iterator[str]:
+    """The request that finds the last replica dead can't go to the fallback, but the next one does.
+
+    A backup server for it would count as one of the model's own in `nbsrv`, by which `naming` finds who is down, and
+    the body was made for this model already: its name, and whether its engine is asked for usage.
+    """
+    if route.fallback:
+        yield f"http-after-response set-header retry-after {FALLBACK_AFTER_S} if {{ status 503 }} {{ nbsrv eq 0 }}"
 
 
 def _model(route: ModelRoute, pause_s: int) -> str:
@@ -126,6 +137,7 @@ def _model(route: ModelRoute, pause_s: int) -> str:
         yield from allowed(route)
         yield from _bounded(route)
         yield from _for_guards(route)
+        yield from _for_fallback(route)
         yield f"http-request set-header {_MODEL_HEADER} {route.model}"
         # Only a connection that could not be made is tried elsewhere: a request that was sent may be at work already.
         yield "option redispatch 1"
