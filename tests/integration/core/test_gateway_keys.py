@@ -295,13 +295,15 @@ def test_ten_thousand_keys(gateway: Any) -> None:
 
 
 def test_no_key_is_written_down(gateway: Any) -> None:
-    """Neither a right nor a wrong one stands in a file of the gateway or in its log."""
+    """Neither a right nor a wrong one stands in a file of the gateway or in one of its logs."""
     gateway.haproxy.start(closed(gateway, key("me")))
     for secret in (SECRET, "sk-wrong-0123456789"):
         gateway.ask("GET", "/v1/models", x_api_key=secret)
         gateway.ask("GET", "/v1/nothing", authorization=f"Bearer {secret}")
-    written = [file.read_bytes() for file in (*gateway.run_dir.iterdir(), gateway.log) if file.is_file()]
-    assert written
+    gateway.until(lambda: gateway.access.read_text().count('"path":') == 4)
+    files = [file for file in (*gateway.run_dir.iterdir(), gateway.log, gateway.access) if file.is_file()]
+    assert {gateway.log, gateway.access, gateway.run_dir / "keys.map"} <= set(files)
+    written = [file.read_bytes() for file in files]
     for secret in (SECRET, "sk-wrong-0123456789"):
         assert not any(secret.encode() in text for text in written)
 

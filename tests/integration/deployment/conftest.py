@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
-from tests.conftest import Rayllm, free_port, until
+from tests.conftest import Rayllm, command_of, free_port, marked, until
 
 from rayllm.testing.fake_hub import FakeHub
 
@@ -69,6 +70,14 @@ class Deployment:
     def engine_pid(self, model: str) -> int:
         """The pid of the engine that answers: the fake engine says it."""
         return int(self.answer(model).split("pid ")[1].split()[0])
+
+    def logs(self) -> list[Path]:
+        """Every log of the cluster that runs: Ray's own, and ours beside them."""
+        commands = map(command_of, marked(self.rayllm.home))
+        (session,) = {line.partition("--session-dir=")[2].split(" ")[0] for line in commands} - {""}
+        logs = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
+        assert logs
+        return logs
 
     def wait_for(self, model: str, seconds: float = 60) -> str:
         """Wait until a model answers."""

@@ -347,7 +347,9 @@ def test_keys_while_it_runs(deployment: Deployment) -> None:
         return bool(rows) and rows[0]["requests"] >= len(codes) + 5 and rows[0]["completion_tokens"] > 0
 
     until("bob's requests are counted", used, 15)
-    for file in rayllm.home.rglob("*"):
+    logs = deployment.logs()
+    assert "it--access.log" in {file.name for file in logs}
+    for file in (*rayllm.home.rglob("*"), *logs):
         if file.is_file() and file.stat().st_size < 1 << 24:
             text = file.read_bytes()
             assert not any(key.encode() in text for key in (*keys, paced, frugal, "sk-of-the-file-1111")), file

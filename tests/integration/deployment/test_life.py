@@ -200,7 +200,7 @@ def test_a_private_model_and_its_secret(deployment: Deployment, hub: FakeHub) ->
     told = [said, config, *(deployment.rayllm(*words) for words in (["plan"], ["status"], ["logs", "private"]))]
     told += [
         *map(command_of, marked(deployment.rayllm.home)),
-        *(path.read_text(errors="replace") for path in _logs(deployment)),
+        *(path.read_text(errors="replace") for path in deployment.logs()),
     ]
     assert "hf_first_secret" not in "".join(told)
 
@@ -274,7 +274,7 @@ def test_the_token_stands_in_no_command_line_config_or_log(deployment: Deploymen
     assert len(token) > 20
     assert token_file.stat().st_mode & 0o077 == 0
     assert not [pid for pid in marked(home) if token in command_of(pid)]
-    assert not [path for path in _logs(deployment) if token in path.read_text(errors="replace")]
+    assert not [path for path in deployment.logs() if token in path.read_text(errors="replace")]
 
 
 def test_down_leaves_nothing_and_is_content_with_nothing(deployment: Deployment) -> None:
@@ -293,16 +293,3 @@ def _serve_port(rayllm: Rayllm) -> int:
     import json
 
     return int(json.loads(state.read_text())["serve_port"])
-
-
-def _logs(deployment: Deployment) -> list[Path]:
-    """Every log of the cluster that runs."""
-    (session,) = {_session(pid) for pid in marked(deployment.rayllm.home)} - {""}
-    logs = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
-    assert logs
-    return logs
-
-
-def _session(pid: int) -> str:
-    command = command_of(pid)
-    return command.partition("--session-dir=")[2].split(" ")[0]
