@@ -40,6 +40,7 @@ def line(
     key: str = "team",
     model: str = "a",
     status: int = 200,
+    *,
     sent: int = 300,
     path: str = "/v1/x",
     **usage: Any,
