@@ -235,6 +235,8 @@ def test_a_change_counts_at_once(gateway: Any, upstream: Any) -> None:
         ("smollm", ["smollm2"]),
         ("SmolLM2", ["smollm2"]),
         ("smolm2", ["smollm2"]),
+        ("somllm2", ["smollm2"]),
+        ("qewn3-b8", ["qwen3-8b"]),
         ("qwen3", ["qwen3-8b"]),
         ("Qwen3_8B", ["qwen3-8b"]),
         ("gpt-4o", []),
@@ -248,6 +250,15 @@ def test_the_nearest_names(gateway: Any, upstream: Any, asked: str, near: list[s
     start = f'there is no model "{asked}"; '
     hint = f'did you mean "{near[0]}"? The' if near else "the"
     assert message == f"{start}{hint} models here are: qwen3-8b, smollm2"
+
+
+@pytest.mark.parametrize(("asked", "near"), [("alpah", True), ("laph", False), ("alpha", None), ("ahpla", False)])
+def test_neighbours_that_change_places_are_one_slip(gateway: Any, asked: str, *, near: bool | None) -> None:
+    """In five letters one is near enough, two are not."""
+    gateway.haproxy.start(gateway.view(route("alpha")))
+    status, answer = gateway.ask("GET", f"/v1/models/{asked}")
+    assert status == (404 if near is not None else 200)
+    assert ('did you mean "alpha"?' in str(answer)) == bool(near)
 
 
 def test_a_thousand_names(gateway: Any) -> None:

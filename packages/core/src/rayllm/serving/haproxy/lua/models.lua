@@ -57,21 +57,28 @@ local function differing(one, other)
   return one:sub(first, left), other:sub(first, right)
 end
 
--- Changes of one letter that turn one name into the other; `limit` + 1 for any number above the limit.
+-- Changes that turn one name into the other, each of one letter or of two neighbours that change places; `limit` + 1 for
+-- any number above the limit.
 local function distance(one, other, limit)
-  local before = {}
+  local before, above = {}, nil -- the last row, and the one before it
   for column = 0, #other do before[column] = column end
+  local last -- the letter before this one
   for row = 1, #one do
     local now, least = { [0] = row }, row
-    local letter = one:byte(row)
+    local letter, left = one:byte(row), nil
     for column = 1, #other do
-      local change = before[column - 1] + (letter == other:byte(column) and 0 or 1)
-      local best = math.min(change, before[column] + 1, now[column - 1] + 1)
+      local there = other:byte(column)
+      local best = before[column - 1]
+      if letter ~= there then
+        best = 1 + math.min(best, before[column], now[column - 1])
+        if letter == left and last == there then best = math.min(best, above[column - 2] + 1) end
+      end
       now[column] = best
       if best < least then least = best end
+      left = there
     end
     if least > limit then return limit + 1 end
-    before = now
+    above, before, last = before, now, letter
   end
   return before[#other]
 end
