@@ -15,6 +15,7 @@ import pytest
 from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
+from rayllm.engines import OPENAI_ENDPOINTS
 from rayllm.serving.haproxy.view import Alias, KeyRule, ModelRoute, Upstream
 
 CHAT = "/v1/chat/completions"
@@ -259,6 +260,50 @@ def test_neighbours_that_change_places_are_one_slip(gateway: Any, asked: str, *,
     status, answer = gateway.ask("GET", f"/v1/models/{asked}")
     assert status == (404 if near is not None else 200)
     assert ('did you mean "alpha"?' in str(answer)) == bool(near)
+
+
+ENDPOINTS = (*OPENAI_ENDPOINTS, "/v1/beta/")
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/Chat/Completions?x=1", "/v1/chat/completions"),
+        ("/embeddings", "/v1/embeddings"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/chat/completoins/", "/v1/chat/completions"),
+        ("/chat/completion", "/v1/chat/completions"),
+        ("/v2/reranks", "/v2/rerank"),
+        ("/beta/x/y-z", "/v1/beta/x/y-z"),
+        ("/beta/x//y", None),
+        ("/beta/%22", None),
+        ("/models/a/models", "/v1/models"),
+        ("/v1/model", None),
+        ("/sleep", None),
+        ("/metrics", None),
+        ("/x", None),
+        ("/v1", None),
+        ("/v1/chat/completions" + "s" * 200, None),
+    ],
+)
+def test_the_nearest_endpoint(gateway: Any, upstream: Any, path: str, meant: str | None) -> None:
+    """An address without its `/v1`, or with a slip; nothing where nothing is near."""
+    gateway.haproxy.start(gateway.view(replace(route("a", upstream("a1")), endpoints=ENDPOINTS)))
+    status, answer = gateway.ask("POST", path, {"model": "a"})
+    assert (status, answer["error"]["code"]) == (404, "not_found")
+    shown = path.removeprefix("/models/a").partition("?")[0][:200]
+    assert answer["error"]["message"] == f"the model a has no endpoint {shown}" + (
+        f"; did you mean {meant}?" if meant else ""
+    )
+
+
+def test_a_list_without_its_v1(gateway: Any) -> None:
+    """As a client asks for it whose address lacks that."""
+    gateway.haproxy.start(gateway.view(route("a")))
+    message = gateway.ask("GET", "/models")[1]["error"]["message"]
+    assert message == "there is no GET /models here; did you mean /v1/models?"
 
 
 def test_a_thousand_names(gateway: Any) -> None:

@@ -25,10 +25,9 @@ def files(view: GatewayView) -> dict[str, str]:
 
 def allowed(route: ModelRoute) -> Iterator[str]:
     """Rules of a model's backend."""
-    nothing = OpenAiError(
-        404, f"the model {route.model} has no endpoint %[path,bytes(0,200),json(utf8ps)]", "not_found"
-    )
     exact, below = _names(route)
+    asked, meant = "%[path,bytes(0,200),json(utf8ps)]", f"%[lua.rayllm_meant({exact},{below})]"
+    nothing = OpenAiError(404, f"the model {route.model} has no endpoint {asked}{meant}", "not_found")
     yield f"acl endpoint path -m str -f {exact}"
     # Below a path anything may follow, but not what a server could take for a way out of it.
     yield "acl wayward path -m sub /. // % \\\\ ;"

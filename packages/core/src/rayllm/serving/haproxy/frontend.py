@@ -84,5 +84,8 @@ def _listing() -> Iterator[str]:
 def _no_endpoint() -> Iterator[str]:
     own = "!by-path { path /health /v1/models } || !by-path { path_beg /v1/models/ }"
     nothing = OpenAiError(404, "there is no %[method] %[path,bytes(0,200),json(utf8ps)] here", "not_found")
+    # What a client asks for whose address lacks the `/v1`.
+    models = OpenAiError(404, "there is no GET /models here; did you mean /v1/models?", "not_found")
+    yield f"http-request return {models.answer()} if METH_GET !by-path {{ path /models }}"
     yield f"http-request return {nothing.answer()} if !METH_POST !by-path"
     yield f"http-request return {nothing.answer()} if {own}"

@@ -1,4 +1,5 @@
--- The gateway's own answers about models: the list, one of them, and what is near to a name that is not there.
+-- The gateway's own answers about models: the list, one of them, and what is near to a name, or to the path of an
+-- endpoint, that is not there.
 --
 -- They hold what the caller's key may use and nothing else. The maps decide, as they do for a request that is routed,
 -- so a change of a map while HAProxy runs counts at once. A map can't be walked, so the names come from its file, which
@@ -12,8 +13,13 @@ local LISTED = 10 -- names in an error, at most
 local NEAR = 3 -- names that are suggested, at most
 local LONGEST = 100 -- bytes of the unknown name that are looked at
 local WORK = 10000 -- steps of comparing names for one answer, at most
+local SLIPS = 3 -- letters that may be wrong in the path of an endpoint, at most
+local LONGEST_PATH = 200 -- bytes of a path that an error shows
+
+local OWN = { ["/health"] = true, ["/v1/models"] = true } -- the gateway's own, if the path does not name a model
 
 local known, read_at = {}, -1
+local lists = {} -- endpoints, by the file that holds them
 
 local function names()
   local now = core.now().sec
@@ -126,6 +132,39 @@ local function nearest(asked, among)
   return best
 end
 
+-- The lines of a file with endpoints: its name tells of its content, so it is read once.
+local function listed(file)
+  if not lists[file] then
+    local text = io.open(file)
+    if not text then return {} end -- gone with a reload
+    lists[file] = {}
+    for line in text:lines() do table.insert(lists[file], line) end
+    text:close()
+  end
+  return lists[file]
+end
+
+-- The endpoint that a path was meant for: the same below /v1, as clients have it whose address lacks that, or one that
+-- differs by some letters; nil if there is none. `exact` and `below` are the files with a model's endpoints.
+local function meant(path, exact, below, by_path)
+  if #path > LONGEST_PATH then return nil end
+  local under = "/v1" .. path
+  for _, start in ipairs(listed(below)) do
+    if under:sub(1, #start) == start and under:match("^[%w/_-]+$") and not under:find("//", 1, true) then return under end
+  end
+  local best, least = nil, math.min(SLIPS, #path // 3) + 1
+  for _, endpoint in ipairs(listed(exact)) do
+    for _, asked in ipairs((by_path or not OWN[endpoint]) and { under, path } or {}) do
+      if math.abs(#asked - #endpoint) < least then
+        local left, right = differing(asked:lower(), endpoint)
+        local far = distance(left, right, least - 1)
+        if far < least then best, least = endpoint, far end
+      end
+    end
+  end
+  return best
+end
+
 local function answer(applet, status, body)
   applet:set_status(status)
   applet:add_header("content-type", "application/json")
@@ -170,6 +209,10 @@ local function one(applet)
   answer(applet, 200, object(name))
 end
 
+core.register_fetches("rayllm_meant", function(txn, exact, below)
+  local endpoint = meant(txn.f:path(), exact, below, txn:get_var("txn.by_path"))
+  return endpoint and "; did you mean " .. endpoint .. "?" or ""
+end)
 core.register_service("models", "http", list)
 core.register_service("model", "http", one)
 core.register_service("unknown-model", "http", unknown)
