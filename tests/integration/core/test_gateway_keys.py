@@ -256,13 +256,28 @@ def test_one_connection_is_not_one_request(gateway: Any, upstream: Any) -> None:
     assert found == [200, 200, 401, 200, 200, 429]
 
 
-def test_tokens_that_are_used_up(gateway: Any, upstream: Any) -> None:
-    """The time until there are new ones is told; afterwards the key works again by itself."""
-    later, gone = key("me", spent_until=int(time.time()) + 100), key("you", "you-0123456789abcdef", spent_until=1)
+@pytest.mark.parametrize(
+    ("step", "limits", "period"),
+    [
+        (86400, {"tokens_per_day": 5}, "day"),
+        (86400, {"tokens_per_day": 5, "tokens_per_minute": 5}, "day"),
+        (60, {"tokens_per_minute": 5}, "minute"),
+        (86400, {"tokens_per_minute": 5}, "minute"),
+    ],
+)
+def test_tokens_that_are_used_up(gateway: Any, upstream: Any, step: int, limits: dict[str, int], period: str) -> None:
+    """Which of them, and the time until there are new ones, are told; afterwards the key works again by itself."""
+    _wait_for_room_in_the_minute()
+    until = (int(time.time()) // step + 1) * step
+    later, gone = key("me", spent_until=until, **limits), key("you", "you-0123456789abcdef", spent_until=1)
     gateway.haproxy.start(with_engine(closed(gateway, later, gone), upstream("a1")))
     with gateway.open("POST", CHAT, ANYTHING, x_api_key=SECRET) as answer:
+        wait = int(answer.headers["retry-after"])
         assert answer.status == 429
-        assert 90 <= int(answer.headers["retry-after"]) <= 100
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+        told = f"this API key has used its tokens of this {period}; it has new ones at {at}, in {wait} s"
+        assert json.loads(answer.read())["error"]["message"] == told
+    assert until - 10 <= time.time() + wait <= until + 2
     assert status_of(gateway, x_api_key="you-0123456789abcdef") == 200
 
 

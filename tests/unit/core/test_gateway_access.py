@@ -28,4 +28,4 @@ def test_an_old_key_ends_when_the_first_of_its_times_comes() -> None:
     key = KeyRule("me", ("AA",), retiring=(("BB", 300), ("CC", 100)), expires=200, spent_until=7)
     found = access.maps(replace(VIEW, keys=(key,)))
     assert found[access.KEYS_FILE] == "AA me:200:0:0:*\nBB me:200:0:0:*\nCC me:100:0:0:*\n"
-    assert found[access.SPENT_FILE] == "me 7\n"
+    assert found[access.SPENT_FILE] == "me 7:minute\n"

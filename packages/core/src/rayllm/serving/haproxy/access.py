@@ -16,10 +16,11 @@ KEYS_FILE = "keys.map"
 MAY_FILE = "may.map"
 """`ID/NAME 1` for every name that a key with scope `-` may use."""
 SPENT_FILE = "spent.map"
-"""`ID UNIX_TIME`: until then the key's tokens are used up."""
+"""`ID UNIX_TIME:PERIOD`: until then the key's tokens of this `minute` or `day` are used up."""
 MINUTES_TABLE = "minutes"
 """Stick table: `ID/MINUTE` (minutes since 1970) and the requests of that minute, as `gpc0`."""
 _FLIGHTS_TABLE = "flights"
+_DAY_S = 86400
 
 
 def maps(view: GatewayView) -> dict[str, str]:
@@ -28,7 +29,7 @@ def maps(view: GatewayView) -> dict[str, str]:
     return {
         KEYS_FILE: "".join(line for key in keys for line in _lines(key)),
         MAY_FILE: "".join(f"{key.id}/{name} 1\n" for key in keys for name in sorted(key.names or ())),
-        SPENT_FILE: "".join(f"{key.id} {key.spent_until}\n" for key in keys if key.spent_until),
+        SPENT_FILE: "".join(f"{key.id} {key.spent_until}:{_period(key)}\n" for key in keys if key.spent_until),
     }
 
 
@@ -92,9 +93,12 @@ def identify(view: GatewayView) -> Iterator[str]:
 
 def limit() -> Iterator[str]:
     """Rules that hold a key to its requests and tokens; what is refused counts as no request."""
-    spent = _refused("this API key has used its tokens", "%[var(txn.wait)]")
-    yield f"http-request set-var(txn.spent) var(txn.key),map_str_int({SPENT_FILE}) if known-key"
-    yield "http-request set-var(txn.wait) date,neg,add(txn.spent) if { var(txn.spent) -m found }"
+    again = "%[var(txn.until),utime(%Y-%m-%dT%H:%M:%SZ)], in %[var(txn.wait)] s"
+    message = f"this API key has used its tokens of this %[var(txn.spent),field(2,:)]; it has new ones at {again}"
+    spent = _refused(message, "%[var(txn.wait)]")
+    yield f"http-request set-var(txn.spent) var(txn.key),map_str({SPENT_FILE}) if known-key"
+    yield "http-request set-var(txn.until) var(txn.spent),field(1,:),add(0) if { var(txn.spent) -m found }"
+    yield "http-request set-var(txn.wait) date,neg,add(txn.until) if { var(txn.spent) -m found }"
     yield f"http-request return {spent} if {{ var(txn.wait) -m int gt 0 }}"
     yield from _limit_concurrent()
     yield from _limit_per_minute()
@@ -159,6 +163,11 @@ def _limit_per_minute() -> Iterator[str]:
     yield "http-request sc-inc-gpc0(1) if paced"
     yield "http-after-response set-header x-ratelimit-limit-requests %[var(txn.per_minute)] if paced"
     yield "http-after-response set-header x-ratelimit-remaining-requests %[var(txn.room),sub(1)] if paced !full"
+
+
+def _period(key: KeyRule) -> str:
+    """What a key has used the tokens of: where a minute ends with the day, which of both limits makes no difference."""
+    return "day" if key.tokens_per_day is not None and not (key.spent_until or 0) % _DAY_S else "minute"
 
 
 def _refused(message: str, wait_s: str) -> str:
