@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -107,6 +108,31 @@ def test_a_request_that_was_sent_is_not_sent_again(gateway: Any, upstream: Any) 
     status, answer = gateway.ask("POST", CHAT, chat("a"))
     assert (status, answer["error"]["code"]) == (502, "bad_gateway")
     assert len(a.seen + b.seen + serve.seen) == 1
+
+
+@pytest.mark.parametrize(("size", "least_ms"), [(10, 0.0), (1_000_000, 0.001)])
+def test_the_gateways_own_time(gateway: Any, upstream: Any, size: int, least_ms: float) -> None:
+    """In milliseconds with a fraction, and never more than the client waits: that of a large body is seen."""
+    gateway.haproxy.start(gateway.view(ModelRoute("a", "ka", (upstream("a1").route,))))
+    began = time.perf_counter()
+    with gateway.open("POST", CHAT, chat("a", prompt="x" * size)) as answer:
+        answer.read()
+    waited_ms = 1000 * (time.perf_counter() - began)
+    timing = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert list(timing) == ["gateway", "queue", "connect", "engine"]
+    assert least_ms <= float(timing["gateway"]) <= waited_ms
+
+
+@pytest.mark.parametrize("forged", ["1", "x"])
+def test_a_clients_own_beginning_is_none(gateway: Any, upstream: Any, forged: str) -> None:
+    """The header that a large body takes along is the gateway's alone, and no engine sees it."""
+    a = upstream("a1")
+    gateway.haproxy.start(gateway.view(ModelRoute("a", "ka", (a.route,))))
+    for size in (10, 300_000):
+        with gateway.open("POST", CHAT, chat("a", prompt="x" * size), x_rayllm_began=forged) as answer:
+            answer.read()
+        assert float(answer.headers["server-timing"].partition("dur=")[2].partition(",")[0]) < 60_000
+    assert not [seen for seen in a.seen if "x-rayllm-began" in seen.headers]
 
 
 def test_the_request_id_is_kept_or_made(gateway: Any, upstream: Any) -> None:

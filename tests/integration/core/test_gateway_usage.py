@@ -334,7 +334,7 @@ def test_the_access_log(gateway: Any, raw: RawEngine) -> None:
     headers = {"authorization": "Bearer hidden-key", "x_request_id": 'my"id', "x_other": "hidden"}
     with gateway.open("POST", CHAT + "?hidden=1", {"model": "a", "hidden": 2}, **headers) as answer:
         timing, _ = answer.headers["server-timing"], answer.read()
-    assert re.fullmatch(r"queue;dur=\d+, connect;dur=\d+, engine;dur=\d+", timing)
+    assert re.fullmatch(r"gateway;dur=\d+\.\d{3}, queue;dur=\d+, connect;dur=\d+, engine;dur=\d+", timing)
     assert gateway.ask("POST", CHAT, {"model": "hidden-name"}, authorization="Bearer hidden-other")[0] == 404
     gateway.until(lambda: len(lines(gateway)) == 2)
     line = lines(gateway)[0]

@@ -36,6 +36,7 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield f"bind unix@{NEXT_SOCKET} mode 600 name next"
     yield "option idle-close-on-response"  # a reload cuts no connection that is kept alive
     yield from log.logged()
+    yield from log.begun()
     yield f"http-request del-header {_OWN_HEADERS} -m beg"
     yield from log.identified()
     # Kept as variables: what a request is may not change when its path is shortened, or while its body comes.
@@ -56,6 +57,7 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from reading.by_body(view)
     yield from naming.resolve(view)
     yield from bodies.attach()
+    yield from log.routed()
     yield "use_backend next-worker if for-next"
     yield "use_backend rayllm-admin if admin"
     yield from large.handed_over()
@@ -71,6 +73,7 @@ def _sized(view: GatewayView) -> Iterator[str]:
     yield from reading.named()
     yield from naming.resolve(view)
     yield from bodies.attach_all()
+    yield from log.routed()
     yield f"use_backend {backend_of('%[var(txn.model)]')}"
 
 

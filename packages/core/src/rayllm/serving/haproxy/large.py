@@ -25,6 +25,7 @@ from rayllm.serving.haproxy.text import section
 from rayllm.serving.haproxy.view import GatewayView
 
 _BODY = "x-rayllm-body"
+_BEGAN = "x-rayllm-began"
 _KEY = "x-rayllm-key"
 _RULE = "x-rayllm-rule"
 _AFFINITY = "x-rayllm-affinity"
@@ -47,6 +48,7 @@ def hand_over() -> Iterator[str]:
 
     It has its line in the log where it is routed; here only if it did not come so far.
     """
+    yield f"http-request set-header {_BEGAN} %[var(txn.began)] if large"
     yield f"http-request set-header {_KEY} %[var(txn.key)] if large"
     yield f"http-request set-header {_RULE} %[var(txn.rule)] if large"
     yield f"http-after-response set-log-level silent if {{ res.hdr({_SIZED}) -m found }}"
@@ -62,6 +64,7 @@ def handed_over() -> Iterator[str]:
 def take_over() -> Iterator[str]:
     """Rules of the second front door: what is known of the request already, in variables as in the first one."""
     yield f"bind unix@{SIZED_SOCKET} mode 600"
+    yield f"http-request set-var(txn.began) req.fhdr({_BEGAN}),add(0)"
     for header, name in ((_KEY, "key"), (_RULE, "rule")):
         yield f"http-request set-var(txn.{name}) req.fhdr({header}) if {{ req.fhdr({header}) -m len gt 0 }}"
     for header, name in ((_BODY, "body"), (_AFFINITY, "affinity")):

@@ -42,13 +42,27 @@ def logged() -> Iterator[str]:
     yield f"log-format '{{{line}}}'"
 
 
+def begun() -> Iterator[str]:
+    """First of all rules: when the request came."""
+    yield "http-request set-var(txn.began) date(0,us)"
+
+
+def routed() -> Iterator[str]:
+    """Last of all rules: how long it took until a replica can be chosen.
+
+    HAProxy's clock stands still while it works and goes on when it waits, so what is told is the wait for a body, and
+    of a large one the reading: what a small one costs is less than any clock here can tell.
+    """
+    yield "http-request set-var(txn.gateway) date(0,us),sub(txn.began)"
+
+
 def identified() -> Iterator[str]:
     """Rules that give the request an id, the client's own where it has one, and the answer its id and times."""
     yield "http-request set-var(txn.id) req.fhdr(x-request-id) if { req.fhdr(x-request-id) -m reg ^[!-~]{1,128}$ }"
     yield "http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }"
     yield "http-request set-header x-request-id %[var(txn.id)]"
     yield "http-after-response set-header x-request-id %[var(txn.id)]"
-    yield (
-        "http-response set-header server-timing 'queue;dur=%Tw, connect;dur=%Tc, engine;dur=%Tr' "
-        "if { var(txn.model) -m found }"
-    )
+    fraction = "mod(1000),add(1000),concat(),bytes(1)"  # three digits, also of a small number; `concat` makes it text
+    gateway = f"%[var(txn.gateway),div(1000)].%[var(txn.gateway),{fraction}]"
+    times = f"gateway;dur={gateway}, queue;dur=%Tw, connect;dur=%Tc, engine;dur=%Tr"
+    yield f"http-response set-header server-timing '{times}' if {{ var(txn.gateway) -m found }}"
