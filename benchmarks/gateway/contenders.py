@@ -69,11 +69,16 @@ def engine(folder: Path, replicas: int) -> Iterator[Engine]:
         yield Engine(MODEL, port, loopback(replicas), process.pid)
 
 
+def folder_of(folder: Path, port: int) -> Path:
+    """Where RayLLM's gateway on this port has its configuration and its sockets."""
+    return folder / f"ours-{port}"
+
+
 @contextmanager
 def rayllm(name: str, folder: Path, told: Mapping[str, Any]) -> Iterator[tuple[Side, Change]]:
     """RayLLM's gateway, and what changes it: the seconds until a change is served."""
     port = free_port()
-    told = {"port": port, "key": KEY, "run_dir": str(folder / f"ours-{port}"), **told}
+    told = {"port": port, "key": KEY, "run_dir": str(folder_of(folder, port)), **told}
     with closing(Dialogue("benchmarks.gateway.ours", folder / f"ours-{port}.log")) as process:
 
         def tell(change: Mapping[str, Any]) -> float:

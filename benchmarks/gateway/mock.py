@@ -118,12 +118,9 @@ class Engine(asyncio.Protocol):
     """One connection; its requests come one after the other."""
 
     clocks: ClassVar[dict[int, Clock]] = {}
-    connections = 0
-    """How many there have been: `GET /connections` tells."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        Engine.connections += 1
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is not derived from it
         self._parts: list[bytes] = []
         self._have = 0
@@ -152,8 +149,7 @@ class Engine(asyncio.Protocol):
 
     def _answer(self, request: bytes) -> None:
         if not request.startswith(b"POST"):
-            path = request.split(b" ", 2)[1]
-            about = _ABOUT.get(path, {"status": "ok"}) if path != b"/connections" else {"count": Engine.connections}
+            about = _ABOUT.get(request.split(b" ", 2)[1], {"status": "ok"})
             self._transport.write(_json(json.dumps(about).encode()))
             return
         asked = request if len(request) <= 2 * _EDGE else request[:_EDGE] + request[-_EDGE:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,17 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from benchmarks.gateway import contenders
 from benchmarks.gateway.asking import Asker
 from benchmarks.gateway.blocks import PACE_MS
 from benchmarks.gateway.client import Work
-from benchmarks.gateway.contenders import KEY, Change, Engine, Side
+from benchmarks.gateway.contenders import KEY, Change, Side
 from benchmarks.gateway.processes import cpu_us, resident_mib
 from benchmarks.results import Comparison, Figure, Result
 
+from rayllm.serving.haproxy import sockets
+from rayllm.serving.haproxy.places import CONFIG_FILE, RUNTIME_SOCKET
+
 REPLICAS = 4
 FEW, MANY = "1 model", "many models"
+_CHECKED = re.compile(r"^ *process_chk(?:\+\d+)? +(\d+) .*<- wake_srv_chk@", re.MULTILINE)
+"""In HAProxy's profile: how often the connection of a check was made, or refused."""
+_PAUSE = re.compile(r" inter (\d+)s ")
+"""In its configuration: seconds between two checks of a replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Setting:
 
     rounds: int
     seconds: float
-    """Of each block, and of looking on while nobody asks."""
+    """Of each block."""
     models: int
     idle: int
     """Connections."""
@@ -44,7 +52,7 @@ class AtRest:
     """What a gateway does while nobody asks."""
 
     checks: float
-    """Connections to its engines, each second."""
+    """Of its engines, each second, in the mean of whole rounds of them."""
     busy: float
     """Percent of a core."""
     mib: float
@@ -58,9 +66,9 @@ def measure(setting: Setting) -> Result:
         engine = stack.enter_context(contenders.engine(Path(place), setting.models * REPLICAS))
         told = {"engine_port": engine.port, "replicas": REPLICAS}
         few, _ = stack.enter_context(contenders.rayllm(FEW, Path(place), {**told, "models": names[:1]}))
-        alone = at_rest(few, engine, setting)
+        alone = at_rest(few, contenders.folder_of(Path(place), few.port), setting)
         many, change = stack.enter_context(contenders.rayllm(MANY, Path(place), {**told, "models": names}))
-        both = at_rest(many, engine, setting)
+        all_of_them = at_rest(many, contenders.folder_of(Path(place), many.port), setting)
         comparisons = choices(client, few, many, names, setting)
         served, memory = changes(change, many, names, setting.rounds)
         streams = crowd(client, few, names[0], setting)
@@ -69,9 +77,9 @@ def measure(setting: Setting) -> Result:
         *served,
         Figure(what=f"memory, {every}", unit="MiB", values=memory, bound=300),
         Figure(what=f"memory, {REPLICAS} replicas", unit="MiB", values=[alone.mib]),
-        Figure(what=f"health checks, {every}", unit="/s", values=[both.checks - alone.checks]),
+        Figure(what=f"health checks, {every}", unit="/s", values=[all_of_them.checks]),
         Figure(what=f"health checks, {REPLICAS} replicas", unit="/s", values=[alone.checks]),
-        Figure(what=f"at rest, {every}, of one core", unit="%", values=[both.busy]),
+        Figure(what=f"at rest, {every}, of one core", unit="%", values=[all_of_them.busy]),
         Figure(what=f"at rest, {REPLICAS} replicas, of one core", unit="%", values=[alone.busy]),
         *streams,
     ]
@@ -85,18 +93,29 @@ def measure(setting: Setting) -> Result:
     )
 
 
-def at_rest(side: Side, engine: Engine, setting: Setting) -> AtRest:
-    """Look on for a while; the engine counts all connections, those of other gateways within."""
-    seconds, pids = 8 * setting.seconds, side.pids()
-    before, used = connections(engine), cpu_us(pids)
+def at_rest(side: Side, run_dir: Path, setting: Setting) -> AtRest:
+    """Look on for a while, until every replica has been checked as often as any other.
+
+    HAProxy counts its checks itself: no engine can, since a check that only connects ends before it is accepted.
+
+    Raises:
+        SystemExit: it counted none, which can't be.
+    """
+    pause = int(_PAUSE.findall((run_dir / CONFIG_FILE).read_text())[0])
+    seconds, pids = pause * math.ceil(8 * setting.seconds / pause), side.pids()
+    sockets.ask(run_dir, RUNTIME_SOCKET, "set profiling tasks on")
+    before, used = checks(run_dir), cpu_us(pids)
     time.sleep(seconds)
-    checks = (connections(engine) - before - 1) / seconds  # one of them is this one
-    return AtRest(checks, (cpu_us(pids) - used) / seconds / 1e4, resident_mib(pids))
+    done, busy = checks(run_dir) - before, (cpu_us(pids) - used) / seconds / 1e4
+    sockets.ask(run_dir, RUNTIME_SOCKET, "set profiling tasks auto")
+    if not done:
+        raise SystemExit(f"{side.name}: no health check within {seconds} s: nothing was counted")
+    return AtRest(done / seconds, busy, resident_mib(pids))
 
 
-def connections(engine: Engine) -> int:
-    """How many the engine has had."""
-    return int(httpx.get(f"http://127.0.0.1:{engine.port}/connections", trust_env=False).json()["count"])
+def checks(run_dir: Path) -> int:
+    """How many checks this HAProxy has ended since it profiles."""
+    return sum(map(int, _CHECKED.findall(sockets.ask(run_dir, RUNTIME_SOCKET, "show profiling tasks"))))
 
 
 def choices(client: Asker, few: Side, many: Side, names: Sequence[str], setting: Setting) -> list[Comparison]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from benchmarks import many_plugins
+from benchmarks.gateway import scale
 from benchmarks.gateway.client import Work, whole
+from benchmarks.gateway.contenders import Side
 from benchmarks.gateway.mock import answer_of, chunks_of
 from benchmarks.pairs import Median, outside, percentile
 from benchmarks.report import BEGIN, END, between_marks, page, read_all, short
@@ -124,6 +126,33 @@ def test_the_load_client_tells_a_whole_answer_from_a_cut_one(size: int) -> None:
     assert not whole(in_pieces(b"".join(events), size).replace(b"200 OK", b"503 No", 1), work)
     assert whole(in_pieces(answer_of(5), size), Work(port=1, tokens=5))
     assert not whole(in_pieces(answer_of(4), size), Work(port=1, tokens=5))
+
+
+PROFILE = """Tasks activity:
+  function                      calls   cpu_tot   cpu_avg   lat_tot   lat_avg
+  process_chk                    {0}   654.7us   27.28us   6.179us   257.0ns <- wake_srv_chk@src/check.c:1094 task_wakeup
+  process_chk                      21   2.025ms   96.41us   18.97us   903.0ns <- wake_expired_tasks@src/task.c:350
+  process_stream+0                  2   19.00us   9.499us   481.0ns   240.0ns <- sc_notify@src/stconn.c:1140 task_wakeup
+"""
+
+
+@pytest.mark.parametrize(("shown", "rate"), [([0, 24], 2.0), ([7, 9], 1 / 6), ([7, 7], None)])
+def test_health_checks_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: list[int], rate: float | None
+) -> None:
+    """As HAProxy counts them, over whole rounds of them; none at all is a mistake of the benchmark."""
+    told = iter([PROFILE.format(count) for count in shown])
+    (tmp_path / "haproxy.cfg").write_text("default-server check inter 6s fastinter 500ms\n")
+    monkeypatch.setattr(scale.sockets, "ask", lambda *asked: next(told) if "show" in asked[-1] else "")
+    waited: list[float] = []
+    monkeypatch.setattr(scale.time, "sleep", waited.append)
+    side = Side("it", 1, list)
+    if rate is None:
+        with pytest.raises(SystemExit, match="it: no health check within 12 s"):
+            scale.at_rest(side, tmp_path, scale.FULL)
+    else:
+        assert scale.at_rest(side, tmp_path, scale.FULL).checks == pytest.approx(rate)
+    assert waited == [12]
 
 
 def test_only_what_is_between_the_marks_changes() -> None:
