@@ -32,8 +32,9 @@ def page(results: Sequence[Result]) -> str:
 
 
 def short(results: Sequence[Result]) -> str:
-    """The headlines of all subjects, for the README."""
-    rows = [_row(row, f"{result.label}: ") for result in results for row in _rows(result) if row.headline]
+    """The headlines of all subjects, for the README, and what was missed: nobody has to look for that."""
+    shown = ((result, row) for result in results for row in _rows(result) if row.headline or row.verdict == "missed")
+    rows = [_row(row, f"{result.label}: ") for result, row in shown]
     return HEAD + "".join(rows)
 
 

@@ -34,7 +34,7 @@ class Comparison:
     at_least: bool = False
     """The bound is a lower one; else an upper one."""
     headline: bool = False
-    """Stands in the README, too."""
+    """Stands in the README, too, as every row does that is missed."""
 
     @property
     def pairs(self) -> list[float]:

@@ -14,7 +14,8 @@ CPU_REQUEST, CPU_CHUNK, CPU_PACED = (
     "CPU for a chunk, saturated",
     "CPU for a chunk, 20 ms apart",
 )
-P50_ONE, P50_MIB = "answer, p50, 1 client", "answer, p50, 1 MB prompt"
+P50_ONE, P99_ONE = (f"answer, {name}, 1 KB prompt, 1 client" for name in ("p50", "p99"))
+P50_MIB = "answer, p50, 1 MB prompt"
 PACE_MS, THINK_MS = 20, 250
 
 Value = Callable[[Taken], float]
@@ -62,7 +63,7 @@ def _body(what: str, size: int) -> Block:
 
 
 MOCK: tuple[Block, ...] = (
-    Block({"clients": 1}, [(P50_ONE, "ms", _p50), ("answer, p99, 1 client", "ms", _p99)]),
+    Block({"clients": 1}, [(P50_ONE, "ms", _p50), (P99_ONE, "ms", _p99)]),
     Block({"clients": 32}, [(CPU_REQUEST, "µs", _cpu), ("requests, 32 clients", "/s", _rate)]),
     Block({"clients": 256}, [("requests, 256 clients", "/s", _rate)]),
     _thinking(32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,18 @@ def test_a_page_shows_both_sides_and_the_verdict() -> None:
     assert "validate" not in short([result()])
 
 
+def test_what_is_missed_stands_in_the_readme() -> None:
+    """Headline or not, and a figure as well as a comparison; what is kept or not resolved only as a headline."""
+    slow = [
+        Figure(what="slow", unit="s", values=[3.0] * 6, bound=2),
+        Figure(what="quick", unit="s", values=[1.0] * 6, bound=2),
+    ]
+    rows = {name: comparison([value] * 6, [1.0] * 6) for name, value in (("worse", 0.9), ("better", 0.99))}
+    told = replace(result(comparisons=[replace(row, what=what) for what, row in rows.items()]), figures=slow)
+    text = short([told])
+    assert [name for name in ("worse", "better", "slow", "quick", "validate") if name in text] == ["worse", "slow"]
+
+
 def test_a_table_has_a_column_for_each_program() -> None:
     """Empty where one has no value."""
     rows = [
@@ -130,9 +143,9 @@ def test_the_load_client_tells_a_whole_answer_from_a_cut_one(size: int) -> None:
 
 PROFILE = """Tasks activity:
   function                      calls   cpu_tot   cpu_avg   lat_tot   lat_avg
-  process_chk                    {0}   654.7us   27.28us   6.179us   257.0ns <- wake_srv_chk@src/check.c:1094 task_wakeup
+  process_chk                    {0}   654.7us   27.28us   6.179us   257.0ns <- wake_srv_chk@src/check.c:1094
   process_chk                      21   2.025ms   96.41us   18.97us   903.0ns <- wake_expired_tasks@src/task.c:350
-  process_stream+0                  2   19.00us   9.499us   481.0ns   240.0ns <- sc_notify@src/stconn.c:1140 task_wakeup
+  process_stream+0                  2   19.00us   9.499us   481.0ns   240.0ns <- sc_notify@src/stconn.c:1140
 """
 
 
