@@ -19,6 +19,7 @@ from rayllm import Backend, Engine, Environment, Options, hookspecs, testing
 from rayllm.config import load
 from rayllm.deployment.status import ModelStatus
 from rayllm.plugins import Plugins
+from rayllm.serving.haproxy.view import DEFAULT_MAX_BODY
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = (".", "docs", "docs/*", "examples", "packages/*", "changelog.d")
@@ -110,6 +111,14 @@ def test_every_method_of_the_api_is_on_the_page() -> None:
             called = row.split("`")[1]
             parameters = set(inspect.signature(method).parameters) - {"self", "cls"}
             assert {one for one in parameters if not re.search(rf"\b{one}\b", called)} == set(), row
+
+
+@pytest.mark.parametrize("page", ["docs/gateway.md", "docs/engines/vllm.md"])
+def test_a_page_tells_how_large_a_body_may_be(page: str) -> None:
+    """What `gateway.max_body` is where nobody sets it, and no other limit of a request's body."""
+    text = (ROOT / page).read_text()
+    assert f"{DEFAULT_MAX_BODY >> 20} MiB if" in text
+    assert "KiB for the whole body" not in text
 
 
 @pytest.mark.parametrize("number", range(len(blocks(PYTHON, "python"))))
