@@ -197,6 +197,16 @@ def test_requests_per_minute(gateway: Any, upstream: Any) -> None:
     assert _counted(gateway, "me") == 3
 
 
+def test_lists_and_404s_are_requests_too(gateway: Any) -> None:
+    """Whatever a key asks for, it counts; health does not."""
+    gateway.haproxy.start(closed(gateway, key("me", requests_per_minute=3)))
+    _wait_for_room_in_the_minute()
+    asked = [("GET", "/health"), ("GET", "/v1/models"), ("GET", "/v1/nothing"), ("POST", CHAT), ("GET", "/v1/models")]
+    found = [gateway.ask(method, path, {"model": "none"}, x_api_key=SECRET)[0] for method, path in asked]
+    assert found == [200, 200, 404, 404, 429]
+    assert _counted(gateway, "me") == 3
+
+
 @pytest.mark.parametrize(
     ("limit", "before", "now"), [(3, 0, 3), (60, 60, 0), (60, 90, 10), (100, 300, 40), (1, 1, 0), (7, 0, 20)]
 )
