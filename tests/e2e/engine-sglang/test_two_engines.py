@@ -5,6 +5,8 @@ The tests go on from one another, in this order.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import openai
 import pytest
 import yaml
-from tests.conftest import Rayllm, free_port, marked
+from tests.conftest import Rayllm, command_of, free_port, marked, until
+
+from rayllm.serving.processes.reaper import descendants
 
 EXAMPLE = Path(__file__).parents[3] / "examples/two-engines.yaml"
 UP_S = 1200
@@ -86,6 +90,30 @@ def test_status_tells_what_each_runs_with(rayllm: Rayllm) -> None:
         assert f"{engine} {models[name]['replicas'][0]['version']} cpu" in said
     resident = sum(_resident(pid) for pid in marked(rayllm.home))
     assert 1 << 30 < resident < MEMORY
+
+
+def test_a_killed_part_is_replaced_with_its_engine(rayllm: Rayllm, client: openai.OpenAI) -> None:
+    """SGLang's scheduler dies: no part of that engine is left over, vLLM goes on, and SGLang is back by itself."""
+    before = _parts(rayllm)
+    os.kill(next(pid for pid, title in before.items() if title.startswith("sglang::scheduler")), signal.SIGKILL)
+    until("the engine's other parts have ended", lambda: not before.keys() & _parts(rayllm).keys(), 60)
+    assert "Paris" in ask(client, "by-vllm").choices[0].message.content
+    until("SGLang answers again", lambda: _answers(client, "by-sglang"), UP_S)
+
+
+def _parts(rayllm: Rayllm) -> dict[int, str]:
+    """SGLang's processes, by pid with their titles: its server and what descends from it."""
+    servers = [pid for pid in marked(rayllm.home) if "sglang.launch_server" in command_of(pid).split()]
+    parts = {pid for server in servers for pid in (server, *descendants(server))}
+    return {pid: title for pid in parts if (title := command_of(pid))}
+
+
+def _answers(client: openai.OpenAI, name: str) -> bool:
+    """Whether it says the right thing."""
+    try:
+        return "Paris" in ask(client, name).choices[0].message.content
+    except openai.APIError:
+        return False
 
 
 def _resident(pid: int) -> int:

@@ -146,7 +146,7 @@ def test_a_client_that_goes_leaves_the_queue(gateway: Any, upstream: Any) -> Non
     engine.gate.set()
     first.getresponse().read()
     assert gateway.ask("POST", CHAT, {"model": "a", "last": 1})[0] == 200
-    assert [json.loads(seen.body) for seen in engine.seen] == [HELD, {"model": "a", "last": 1}]
+    assert [json.loads(seen.body).get("last") for seen in engine.seen] == [None, 1]
 
 
 def test_waiting_has_an_end(gateway: Any, upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,14 +55,14 @@ def test_a_split_keeps_to_its_weights(gateway: Any, upstream: Any) -> None:
     """A canary gets its share, and a split may be changed to all of it without a reload."""
     view = gateway.view(route("old", upstream("old")), route("new", upstream("new")))
     gateway.haproxy.start(replace(view, aliases=(Alias("chat", (("new", 20), ("old", 80))),)))
-    before = gateway.processes()
+    before = gateway.haproxies()
     shares = Counter(ask(gateway, "chat")[1]["by"] for _ in range(400))
     assert 40 <= shares["new"] <= 130  # 80 expected, with a standard deviation of 8
     gateway.haproxy.apply(replace(view, aliases=(Alias("chat", (("new", 1), ("old", 99))),)))
     assert Counter(ask(gateway, "chat")[1]["by"] for _ in range(100))["old"] >= 80
     gateway.haproxy.apply(replace(view, aliases=(Alias("chat", (("new", 1),)),)))
     assert {ask(gateway, "chat")[1]["by"] for _ in range(20)} == {"new"}
-    assert gateway.processes() == before
+    assert gateway.haproxies() == before
 
 
 def test_a_chain_of_fallbacks(gateway: Any, upstream: Any) -> None:

@@ -16,7 +16,7 @@ from rayllm.serving.haproxy import counters, runtime, sockets
 from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.config import files, render
 from rayllm.serving.haproxy.keeping import Inherited, Keeping
-from rayllm.serving.haproxy.places import CONFIG_FILE, MASTERS, NEXT_SOCKET, RUNTIME_SOCKET
+from rayllm.serving.haproxy.places import CONFIG_FILE, LARGE_SOCKET, MASTERS, NEXT_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
 from rayllm.serving.spec import route_prefix
@@ -167,7 +167,7 @@ class HAProxy:
                 inherited=Inherited(out, err, claim.lock),
             )
         end = time.monotonic() + _START_S
-        while not sockets.serves(view.run_dir):
+        while not (sockets.serves(view.run_dir) and sockets.accepts(view.run_dir, LARGE_SOCKET)):
             deaths = self._keeping.deaths()
             if deaths or not self._keeping.alive() or time.monotonic() > end:
                 what = f"ended with status {deaths[0].split()[1]}" if deaths else "does not answer"
@@ -239,10 +239,8 @@ def _hand_over(run_dir: Path) -> bool:
 def _others(run_dir: Path, name: str) -> Iterator[Path]:
     """Folders of the deployment's other gateways that listen on this socket themselves and don't hand it on."""
     for folder in run_dir.parent.iterdir():
-        if folder != run_dir and not (folder / name).is_symlink():
-            with contextlib.suppress(OSError):
-                sockets.connected(folder, name, _START_S).close()
-                yield folder
+        if folder != run_dir and not (folder / name).is_symlink() and sockets.accepts(folder, name):
+            yield folder
 
 
 def _program(view: GatewayView) -> str:

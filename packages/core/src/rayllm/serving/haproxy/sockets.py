@@ -62,6 +62,15 @@ def serves(run_dir: Path) -> bool:
         return False
 
 
+def accepts(run_dir: Path, name: str) -> bool:
+    """Whether somebody listens at one of the sockets in a gateway's folder."""
+    try:
+        connected(run_dir, name, _WORKER_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def busy(run_dir: Path) -> bool:
     """Whether a worker, new or old, has a request in flight; connections that are kept alive don't count."""
     try:
