@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAIN = "from rayllm.cli import main; main()"
 PLUGIN = """
     from pathlib import Path
-    from rayllm import Backend, Engine, Environment, ModelSource, Options, hookimpl
+    from rayllm import Backend, Command, Engine, Environment, ModelSource, Options, hookimpl
 
     print("a plugin that talks")
 
@@ -28,7 +28,7 @@ PLUGIN = """
     @hookimpl
     def rayllm_engines():
         yield Engine(
-            name="vllm", summary="", options=Some, environment=Environment(()), commands=lambda launch: [],
+            name="vllm", summary="", options=Some, environment=Environment(()), commands=lambda launch: [Command()],
             capabilities={"gguf"},
         )
 

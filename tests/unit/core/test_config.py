@@ -121,8 +121,9 @@ def test_an_engine_may_find_fault_with_a_launch(check: Checker) -> None:
 def test_an_engine_that_breaks_on_a_launch(check: Checker) -> None:
     """The plugin's fault is one of the file's problems, in the exception's own words."""
     lines = check.mistakes("name: d\nmodels: {m: {engine: vllm, source: /m, options: {token: lost}}}\n")
-    wrong = "the plugin can't tell how it would be started: KeyError: 'cuda'"
-    assert lines == [f"f:2:49  models.m.options: {wrong}"]
+    wrong = "plugin engine-vllm can't tell how it would be started: KeyError: 'cuda'"
+    cure = "fix it, or name another engine; more: rayllm plugins doctor engine-vllm"
+    assert lines == [f"f:2:49  models.m.options: {wrong}", f"        → {cure}"]
 
 
 @pytest.mark.parametrize("source", ["/m/tiny.gguf", "package:a/tiny.Q4.GGUF"])

@@ -37,7 +37,10 @@ IN_MODEL = {
     "relative path": ("engine: vllm, source: a", "1:46  models.m.source: file:a has no path"),
     "source plugin that crashes": (
         "engine: vllm, source: package:crash",
-        '1:46  models.m.source: the plugin of "package:" can\'t check this: OSError: package:crash',
+        (
+            "1:46  models.m.source: plugin source-package can't check this: OSError: package:crash\n"
+            "        → fix it, or name another source; more: rayllm plugins doctor source-package"
+        ),
     ),
 }
 FIELDS = {
@@ -122,7 +125,10 @@ FIELDS = {
     ),
     "plugin whose rule crashes": (
         "options: {token: crash}",
-        "6:14  models.m.options: the plugin can't check this: KeyError: 'crash'",
+        (
+            "6:14  models.m.options: plugin engine-vllm can't check this: KeyError: 'crash'\n"
+            "        → fix it, or name another engine; more: rayllm plugins doctor engine-vllm"
+        ),
     ),
 }
 
@@ -131,7 +137,7 @@ FIELDS = {
 def test_mistakes_in_a_models_engine_and_source(check: Checker, case: str) -> None:
     """What is wrong, the nearest valid name and the choices."""
     block, expected = IN_MODEL[case]
-    assert check.mistakes(f"{{name: d, models: {{m: {{{block}}}}}}}") == [f"f:{expected}"]
+    assert check.mistakes(f"{{name: d, models: {{m: {{{block}}}}}}}") == f"f:{expected}".splitlines()
 
 
 @pytest.mark.parametrize("case", FIELDS)
@@ -139,7 +145,7 @@ def test_mistakes_in_a_models_other_keys(check: Checker, case: str) -> None:
     """What was found, what is expected, and where."""
     block, expected = FIELDS[case]
     content = f"name: d\nmodels:\n  m:\n    engine: vllm\n    source: /m\n    {block}\n"
-    assert check.mistakes(content) == [f"f:{expected}"]
+    assert check.mistakes(content) == f"f:{expected}".splitlines()
 
 
 AROUND = {

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict
 
 import rayllm
-from rayllm import Backend, Engine, Environment, Options, hookspecs, testing
+from rayllm import Backend, Command, Engine, Environment, Options, hookspecs, testing
 from rayllm.config import load
 from rayllm.deployment.status import ModelStatus
 from rayllm.plugins import Plugins
@@ -265,7 +265,7 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
                 summary="",
                 options=Anything,
                 environment=Environment(()),
-                commands=lambda _: [],
+                commands=lambda _: [Command()],
                 capabilities={"gguf"},
             ),
         )

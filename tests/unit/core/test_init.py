@@ -27,14 +27,14 @@ BOUND_S = 60.0
 MAIN = "from rayllm.cli import main; main()"
 PLUGIN = """
     from pathlib import Path
-    from rayllm import Backend, Engine, Environment, ModelSource, Options, hookimpl
+    from rayllm import Backend, Command, Engine, Environment, ModelSource, Options, hookimpl
 
     @hookimpl
     def rayllm_engines():
         for name in ("reader", "other"):
             yield Engine(
                 name=name, summary=f"the {name}", options=Options, environment=Environment(()),
-                commands=lambda launch: [], capabilities={"gguf"} if name == "reader" else (),
+                commands=lambda launch: [Command()], capabilities={"gguf"} if name == "reader" else (),
             )
 
     @hookimpl

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "name: demo\nmodels: {m: {engine: good, source: /m}}\ncluster: {backend: ray, options: {address: http://h:1}}\n"
 PRINTS = "print('printed at import')\nimport os\nos.write(1, b'written at import\\n')\n"
-TALKS = ENGINE.replace("lambda launch: []", "lambda launch: print('printed later') or []").replace(
+TALKS = ENGINE.replace("lambda launch: [", "lambda launch: print('printed later') or [").replace(
     "    @hookimpl", "    print('printed at import')\n\n    @hookimpl"
 )
 BAD = {

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 ENGINE = """
-    from rayllm import Engine, Environment, Options, hookimpl
+    from rayllm import Command, Engine, Environment, Options, hookimpl
 
     class Some(Options):
         size: int = 1
 
-    def engine(name):
-        return Engine(name=name, summary="", options=Some, environment=Environment(()), commands=lambda launch: [])
+    def engine(name, needs=Environment(())):
+        return Engine(name=name, summary="", options=Some, environment=needs, commands=lambda launch: [Command()])
 
     @hookimpl
     def rayllm_engines():
@@ -70,7 +70,7 @@ BROKEN = {
         'Engine.options of "good" is not a subclass of rayllm.Options',
     ),
     "commands that can't be called": (
-        GOOD.replace("lambda launch: []", "[]"),
+        GOOD.replace("lambda launch: [Command()]", "[]"),
         'Engine.commands of "good" is not a function',
     ),
     "environment of another kind": (

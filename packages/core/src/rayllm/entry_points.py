@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 from rayllm.errors import PluginError
-from rayllm.plugin_info import PluginInfo, cause_of
+from rayllm.plugin_info import CORE, PluginInfo, cause_of
 
 GROUP = "rayllm"
-CORE = "rayllm.builtin"
-"""Module of core's own plugin, which comes first, so that nobody can take its names."""
 OBSERVER = "observer-"
 """What the name of an entry point begins with that is imported when the first event happens, and not before."""
 

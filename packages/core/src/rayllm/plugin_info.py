@@ -9,6 +9,8 @@ from typing import Literal
 from rayllm.errors import RayllmError
 
 KILL_SWITCH = "RAYLLM_PLUGINS_DISABLED"
+CORE = "rayllm.builtin"
+"""Module of core's own plugin, which comes first, so that nobody can take its names."""
 SLOW_MS = 500.0
 """Milliseconds above which it is told that a plugin takes long; it should take a few."""
 

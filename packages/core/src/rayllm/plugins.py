@@ -18,11 +18,11 @@ import pluggy
 from rayllm import hookspecs, plugin_info
 from rayllm.backends import AnyBackend
 from rayllm.engines import AnyEngine
-from rayllm.entry_points import CORE, GROUP, OBSERVER, installed, order, require_our_version
+from rayllm.entry_points import GROUP, OBSERVER, installed, order, require_our_version
 from rayllm.errors import PluginError
 from rayllm.offers import EVENT_HOOK, Offers, collect, require_hooks
 from rayllm.on_demand import Offered
-from rayllm.plugin_info import KILL_SWITCH, PluginInfo
+from rayllm.plugin_info import CORE, KILL_SWITCH, PluginInfo
 from rayllm.sources import ModelSource
 from rayllm.streams import stdout_to_stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field, JsonValue
 
-from rayllm import Engine, EngineArguments, Environment, Options
+from rayllm import Command, Engine, EngineArguments, Environment, Options
 from rayllm.arguments import dump
 from rayllm.arguments.listing import ArgumentList, read_list
 from rayllm.serving.prepare.interpreters import run_script
@@ -89,6 +89,6 @@ def some(arguments: EngineArguments) -> Engine[SomeOptions]:
         summary="",
         options=SomeOptions,
         environment={"cpu": Environment(("packaging",))},
-        commands=lambda _: [],
+        commands=lambda _: [Command()],
         arguments=arguments,
     )

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from tests.distributions import Site
 
-from rayllm import Backend, Cluster, ClusterBackend, ClusterSpec, Engine, Environment, ModelSource, Options, Progress
+from rayllm import (
+    Backend,
+    Cluster,
+    ClusterBackend,
+    ClusterSpec,
+    Command,
+    Engine,
+    Environment,
+    ModelSource,
+    Options,
+    Progress,
+)
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.config import load
 from rayllm.deployment.session import Session
@@ -113,7 +124,7 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
 
         plugins = OfCore()
         plugins.engines["toy"] = Engine(
-            name="toy", summary="", options=ToyOptions, environment=Environment(()), commands=lambda _: ()
+            name="toy", summary="", options=ToyOptions, environment=Environment(()), commands=lambda _: [Command()]
         )
         plugins.sources["file"] = ModelSource(scheme="file", summary="", check=lambda _: None, fetch=never)
         plugins.backends["local"] = Backend(

@@ -14,6 +14,7 @@ from rayllm.config.building import read_document
 from rayllm.config.certificate import check_certificate
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
+from rayllm.config.plugin_calls import noting
 from rayllm.config.problems import ConfigErrors
 from rayllm.config.routing import check_routing
 from rayllm.config.rules import (
@@ -29,7 +30,7 @@ from rayllm.config.rules import (
 from rayllm.config.schema import ClusterConfig, DeploymentConfig
 from rayllm.config.secret_values import read_secrets
 from rayllm.config.validation import validate
-from rayllm.engines import Options
+from rayllm.engines import AnyEngine, Engine, Options
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
 from rayllm.sources import FetchProgress
@@ -89,7 +90,7 @@ def load(
             )
     if config is not None:
         for name, checked in engine_options.items():
-            check_launch(document, plugins.engines[config.models[name].engine], checked, name, config.models[name])
+            check_launch(document, plugins, checked, name, config.models[name])
         check_routing(document, config)
     check_host(document)
     check_no_secrets(document)
@@ -128,8 +129,9 @@ def _check_cluster(document: Document, plugins: Plugins) -> tuple[AnyBackend | N
     backend = _pick(document, plugins, "backend", name, ("cluster", "backend"))
     if backend is None:
         return None, None
-    path: KeyPath = ("cluster", "options")
-    return backend, _options(document, backend.options, block, path, f'backend "{name}" has no such option')
+    with noting(document, ("cluster", "options"), plugins, ("backend", name), "can't check this"):
+        return backend, _options(document, ("cluster",), backend, block)
+    return backend, None
 
 
 def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dict[str, Any]) -> Options | None:
@@ -142,14 +144,18 @@ def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dic
     if engine is None:
         return None
     check_gguf(document, engine, (*path, "source"), model.get("source"))
-    return _options(document, engine.options, model, (*path, "options"), f'engine "{name}" has no such option')
+    with noting(document, (*path, "options"), plugins, ("engine", engine.name), "can't check this"):
+        return _options(document, path, engine, model)
+    return None
 
 
 def _options(
-    document: Document, options: type[Options], block: dict[str, Any], path: KeyPath, unknown: str
+    document: Document, path: KeyPath, chosen: AnyEngine | AnyBackend, block: dict[str, Any]
 ) -> Options | None:
     given = block.get("options", {})
-    return validate(document, options, given, path, unknown) if isinstance(given, dict) else None
+    kind = "engine" if isinstance(chosen, Engine) else "backend"
+    unknown = f'{kind} "{chosen.name}" has no such option'
+    return validate(document, chosen.options, given, (*path, "options"), unknown) if isinstance(given, dict) else None
 
 
 def _pick(document: Document, plugins: Plugins, kind: str, name: Any, path: KeyPath) -> Any:

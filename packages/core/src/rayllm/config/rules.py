@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
 from rayllm.config.document import Document, KeyPath
+from rayllm.config.plugin_calls import noting
 from rayllm.config.schema import ModelConfig
-from rayllm.engines import AnyEngine, Device, Launch, Options
-from rayllm.errors import RayllmError
+from rayllm.engines import AnyEngine, Command, Device, Launch, Options
+from rayllm.errors import PluginError
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
 from rayllm.serving.spec import GATEWAY_APP
@@ -33,13 +35,12 @@ def check_source(document: Document, plugins: Plugins, path: KeyPath, source: An
         shown = document.raw.get(path, scheme)
         document.problem(path, f'no model source "{shown}"{hint}', choices=_schemes(plugins))
         return
-    try:
+    with noting(document, path, plugins, ("source", scheme), "can't check this"):
         wrong = found.check(source if match else f"file:{source}")
-    # The plugin's fault must not hide the file's other problems.
-    except Exception as error:  # noqa: BLE001
-        wrong = f'the plugin of "{scheme}:" can\'t check this: {type(error).__name__}: {error}'
-    if wrong:
-        document.problem(path, document.redacted(wrong))
+        if not isinstance(wrong, str | None):
+            raise PluginError(f"check() returned {type(wrong).__name__}, where a text or None is wanted")
+        if wrong:
+            document.problem(path, document.redacted(wrong))
 
 
 def _schemes(plugins: Plugins) -> str:
@@ -88,8 +89,9 @@ def check_no_secrets(document: Document) -> None:
             document.problem(path, message, cure="write the value itself, if it is no secret")
 
 
-def check_launch(document: Document, engine: AnyEngine, options: Options, name: str, model: ModelConfig) -> None:
+def check_launch(document: Document, plugins: Plugins, options: Options, name: str, model: ModelConfig) -> None:
     """The engine finds nothing wrong with what it would be started with: its `commands` is pure, so it can be asked."""
+    engine = plugins.engines[model.engine]
     device = Device(kind="cuda" if model.resources.gpus else "cpu")
     launch = Launch(
         python="python",
@@ -110,14 +112,17 @@ def check_launch(document: Document, engine: AnyEngine, options: Options, name: 
         document.problem(path, f'engine "{engine.name}" does not run on {device.kind}', cure="see resources.gpus")
         return
     path = ("models", name, "options")
-    try:
-        engine.commands(launch)
-    except RayllmError as error:
-        document.problem(path, document.redacted(error.message), cure=error.cure or "")
-    # The plugin's fault must not hide the file's other problems.
-    except Exception as error:  # noqa: BLE001
-        wrong = f"the plugin can't tell how it would be started: {type(error).__name__}: {error}"
-        document.problem(path, document.redacted(wrong))
+    with noting(document, path, plugins, ("engine", engine.name), "can't tell how it would be started"):
+        _require_commands(engine.commands(launch))
+
+
+def _require_commands(found: Any) -> None:
+    """Refuse what no process can be started from: on the node it would be found out after minutes."""
+    if isinstance(found, Sequence) and found and all(isinstance(one, Command) for one in found):
+        return
+    is_list = isinstance(found, list | tuple)
+    what = f"{found!r:.60}" if is_list else type(found).__name__
+    raise PluginError(f"commands() returned {what}, where a sequence of Command is wanted")
 
 
 def check_host(document: Document) -> None:

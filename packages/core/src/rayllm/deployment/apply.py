@@ -119,7 +119,7 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) 
     for _ in range(PUTS):
         before = api.details()
         config = merge(before, session.name, apps, cluster.serve_port)
-        session.backend.deploy(cluster, config)
+        session.deploy(cluster, config)
         if _is_taken(session, api, proposal):
             return
     raise ClusterError(

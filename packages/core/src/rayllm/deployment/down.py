@@ -29,7 +29,7 @@ def down(session: Session, progress: Progress) -> bool:
             found = session.find() is not None
         else:
             found = session.find() is not None and _remove_apps(session, session.find_ready(), progress)
-        session.backend.destroy(session.name, progress)
+        session.destroy(progress)
         if found:
             tell(Removed(deployment=session.name))
         return found
@@ -41,7 +41,7 @@ def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> bool
         details = api.details()
         if not _left(details, session.name):
             return False
-        session.backend.deploy(cluster, merge(details, session.name, [], cluster.serve_port))
+        session.deploy(cluster, merge(details, session.name, [], cluster.serve_port))
         patience = Patience(progress)
         while (found := patience.ask(api.details)) is None or (left := _left(found, session.name)):
             if found is not None:

@@ -113,7 +113,7 @@ def _put(session: Session, cluster: Cluster, api: ServeApi, model: str, replicas
         if scaling_of(apps[model]) == replicas:
             return
         apps[model] = _scaled(apps[model], replicas)
-        session.backend.deploy(cluster, merge(details, session.name, list(apps.values()), cluster.serve_port))
+        session.deploy(cluster, merge(details, session.name, list(apps.values()), cluster.serve_port))
     if scaling_of(deployed_apps(api.details(), session.name).get(model, {})) != replicas:
         raise ClusterError(
             f"somebody else keeps replacing what runs on {cluster.dashboard_url}",

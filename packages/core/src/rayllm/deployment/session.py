@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress, gateway_url
 from rayllm.config.certificate import certificate_of
-from rayllm.errors import ClusterError, InputError
+from rayllm.errors import ClusterError, InputError, PluginError
 from rayllm.names import did_you_mean
+from rayllm.plugin_faults import blaming
 
 if TYPE_CHECKING:
     from rayllm.config import Checked
@@ -16,12 +19,19 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """A checked file and its opened backend."""
+    """A checked file and its opened backend; a fault in the backend's code is told as its plugin's.
+
+    Raises:
+        PluginError: it can't be opened.
+    """
 
     def __init__(self, checked: Checked, plugins: Plugins) -> None:
         self.checked = checked
         self.plugins = plugins
-        self.backend: ClusterBackend = checked.backend.open(checked.backend_options)
+        with self._calling("open"):
+            opened: Any = checked.backend.open(checked.backend_options)
+            _require(isinstance(opened, ClusterBackend), opened, "a ClusterBackend")
+        self.backend: ClusterBackend = opened
 
     @property
     def name(self) -> str:
@@ -38,11 +48,16 @@ class Session:
             gateway_tls=gateway.tls is not None,
             secrets=self.checked.secrets,
         )
-        return self._placed(self.backend.ensure(spec, progress))
+        with self._calling("ensure"):
+            found: Any = self.backend.ensure(spec, progress)
+            _require(isinstance(found, Cluster), found, "a Cluster")
+        return self._placed(found)
 
     def find(self) -> Cluster | None:
         """The cluster as it is now; None if there is none."""
-        found = self.backend.find(self.name)
+        with self._calling("find"):
+            found: Any = self.backend.find(self.name)
+            _require(found is None or isinstance(found, Cluster), found, "a Cluster or None")
         return self._placed(found) if found else None
 
     def find_ready(self) -> Cluster:
@@ -63,6 +78,16 @@ class Session:
             )
         return cluster
 
+    def deploy(self, cluster: Cluster, serve_config: Mapping[str, Any]) -> None:
+        """Hand a whole Serve config to the cluster."""
+        with self._calling("deploy"):
+            self.backend.deploy(cluster, serve_config)
+
+    def destroy(self, progress: Progress) -> None:
+        """Remove everything that `ensure` made."""
+        with self._calling("destroy"):
+            self.backend.destroy(self.name, progress)
+
     def require_model(self, name: str, *, or_alias: bool = False) -> None:
         """Check that the file has a model of that name; with `or_alias`, that a client may ask for it.
 
@@ -77,6 +102,13 @@ class Session:
                 cure=f"it has {', '.join(models)}",
             )
 
+    @contextmanager
+    def _calling(self, function: str) -> Iterator[None]:
+        checked = self.checked
+        known = {*checked.secrets.values(), *checked.keys.values(), *_from_environment(checked)}
+        with blaming(self.plugins, ("backend", checked.backend.name), f"failed in {function}()", known):
+            yield
+
     def _placed(self, cluster: Cluster) -> Cluster:
         """With the gateway's address from the file, where the platform does not give another."""
         gateway = self.checked.config.gateway
@@ -86,3 +118,18 @@ class Session:
             gateway_url=cluster.gateway_url or url,
             certificate=certificate_of(self.checked.secrets[gateway.tls]) if gateway.tls else None,
         )
+
+
+def _require(is_right: bool, found: object, wanted: str) -> None:
+    if not is_right:
+        raise PluginError(f"it returned {type(found).__name__}, where {wanted} is wanted")
+
+
+def _from_environment(checked: Checked) -> Iterator[str]:
+    """The values that `${env:NAME}` stands for in the backend's options."""
+    for path in checked.from_environment:
+        if path[:2] == ("cluster", "options"):
+            value: Any = checked.backend_options.model_dump(mode="json")
+            for part in path[2:]:
+                value = value[part]
+            yield str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rayllm.checks import Check
 from rayllm.config import Checked, load
 from rayllm.deployment.session import Session
-from rayllm.errors import InputError, RayllmError
+from rayllm.errors import InputError, PluginError, RayllmError
 from rayllm.faults import from_system
 from rayllm.machine import cluster_checks, engine_checks, machine_checks
 from rayllm.plugins import Plugins
@@ -36,12 +36,19 @@ def examine(file: Path, plugins: Plugins, environ: Mapping[str, str], *, named: 
         "memory": machine_checks.memory_checks,
     }
     if checked:
-        session = Session(checked, plugins)
-        probes |= cluster_checks.probes(session)
+        probes |= _of_cluster(checked, plugins)
     here = not checked or "this-machine" in checked.backend.capabilities
     if here:  # else the nodes are elsewhere, and what this machine has says nothing about them
         probes |= engine_checks.probes(plugins, checked)
     return [*machine_checks.plugin_checks(plugins), *file_checks, *ask(probes)]
+
+
+def _of_cluster(checked: Checked, plugins: Plugins) -> dict[str, Probe]:
+    try:
+        return cluster_checks.probes(Session(checked, plugins))
+    except PluginError as error:
+        refused = _refused("cluster", error)
+        return {"cluster": lambda: [refused]}
 
 
 def ask(probes: Mapping[str, Probe], bound_s: float = PROBE_S) -> list[Check]:
@@ -57,7 +64,7 @@ def ask(probes: Mapping[str, Probe], bound_s: float = PROBE_S) -> list[Check]:
             known = from_system(error)
             answers[name] = [_refused(name, known) if known.topic else _broken(name, error)]
         # Also a plugin's check; its fault must not hide what the others found.
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             answers[name] = [_broken(name, error)]
 
     # Daemons: one that hangs must not keep the command from ending.
@@ -79,7 +86,7 @@ def _refused(name: str, error: RayllmError) -> Check:
     return Check(name=name, state="fail", detail=detail, cure=error.cure or "")
 
 
-def _broken(name: str, error: Exception) -> Check:
+def _broken(name: str, error: BaseException) -> Check:
     detail = f"this check itself failed: {type(error).__name__}: {error}"
     return Check(name=name, state="warn", detail=detail, cure="report it to who wrote it")
 
