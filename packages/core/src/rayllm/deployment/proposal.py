@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rayllm.backends import Cluster, Node
 from rayllm.cluster.bundle import Bundle, build
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.config.rules import SCHEME
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import misfits
 from rayllm.deployment.plan import Change, plan
@@ -99,6 +100,7 @@ def code_of(session: Session) -> dict[str, Bundle]:
 def _distributions(plugins: Plugins, model: ModelConfig) -> frozenset[str]:
     """The distributions of the plugins that a model's nodes need."""
     infos = [plugins.origin_of("engine", model.engine)]
-    if (scheme := model.source.partition(":")[0]) in plugins.sources:
-        infos.append(plugins.origin_of("source", scheme))
+    # A path is for core's own source, which is there: to look for its plugin would import every other one.
+    if (uri := SCHEME.match(model.source)) and uri[1] in plugins.sources:
+        infos.append(plugins.origin_of("source", uri[1]))
     return frozenset(info.distribution for info in infos if info.distribution)
