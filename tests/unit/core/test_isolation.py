@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.unit.core.test_plugins import BROKEN, ENGINE, GOOD
 
-from rayllm import plugin_info
+from rayllm import plugin_info, plugins
 from rayllm.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -64,9 +65,12 @@ def test_each_bad_plugin_is_one_line_on_stderr(site: Site, tmp_path: Path) -> No
         assert f"upgrade or uninstall rayllm-{name}; or leave it out: RAYLLM_PLUGINS_DISABLED={name}" in line
     (old,) = [line for line in lines if "plugin old (rayllm-old 0.3.1)" in line]
     assert "it is built for rayllm-core >=99, and this is " in old
+    assert '→ pip install "rayllm-core>=99"; or leave it out: RAYLLM_PLUGINS_DISABLED=old; more: ' in old
     (slow,) = [line for line in lines if "plugin slow (rayllm-slow 0.3.1) takes 0." in line]
-    assert slow.endswith("→ rayllm plugins doctor slow tells what takes the time")
-    assert len(lines) == len(BAD) + 2
+    assert slow.endswith("→ rayllm plugins doctor slow tells more")
+    (talks,) = [line for line in lines if "plugin engine-good (rayllm-talks 0.3.1) prints when it is loaded" in line]
+    assert talks.endswith("→ rayllm plugins doctor engine-good tells more")
+    assert len(lines) == len(BAD) + 3
     assert "Traceback" not in wrong.stderr
 
 
@@ -82,14 +86,69 @@ def test_what_plugins_print_stands_in_no_result(site: Site, tmp_path: Path) -> N
     assert json.loads(rayllm(site, tmp_path, "plugins", "--json").stdout)
 
 
+def test_what_a_plugin_prints_at_the_very_end(site: Site, tmp_path: Path) -> None:
+    """By Python when the process ends, or to the descriptor: neither stands below the JSON."""
+    late = "import atexit, os\natexit.register(lambda: os.write(1, b'late\\n'))\natexit.register(print, 'later')\n"
+    keeps = "import sys\natexit.register(sys.__stdout__.write, 'latest\\n')\n"
+    site.add("late", late + keeps + dedent(GOOD))
+    done = rayllm(site, tmp_path, "plugins", "--json")
+    (info,) = [info for info in json.loads(done.stdout) if info["name"] == "late"]
+    assert (info["state"], info["prints"]) == ("loaded", False)
+    assert sorted(done.stderr.splitlines()) == ["late", "later", "latest"]
+
+
+@pytest.mark.parametrize(
+    "prints",
+    ["print('hello')", "import os; os.system('echo hello')", "import sys; sys.stdout.buffer.write(b'hello\\n')"],
+)
+def test_a_plugin_that_prints_when_it_is_loaded(
+    site: Site, prints: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is used, and named once; what it said is on stderr, and what it prints later is, too."""
+    keeps = "import logging, sys\nhandler = logging.StreamHandler(sys.stdout)\n"
+    site.add("talks", keeps + prints + dedent(GOOD))
+    (info,) = Plugins.discover(site.points(), disabled="").infos
+    assert (info.state, info.prints) == ("loaded", True)
+    assert caplog.messages == [
+        "plugin talks (rayllm-talks 0.3.1) prints when it is loaded   → rayllm plugins doctor talks tells more"
+    ]
+    sys.modules["made_up_talks"].handler.emit(logging.makeLogRecord({"msg": "and more"}))
+    assert capfd.readouterr() == ("", "hello\nand more\n")
+
+
+def test_a_plugin_that_is_silent(site: Site) -> None:
+    """Of it nothing is told."""
+    site.add("good", GOOD)
+    assert [(info.prints, info.oddities) for info in Plugins.discover(site.points(), disabled="").infos] == [
+        (False, [])
+    ]
+
+
+def test_a_plugin_that_hangs_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is waited for, by name: a person sees whom to leave out."""
+    (site.path / "made_up_gate.py").write_text("import threading\nopened = threading.Event()\n")
+    site.add("hangs", "import made_up_gate\nassert made_up_gate.opened.wait(30)\n" + dedent(GOOD))
+    monkeypatch.setattr(plugins, "WAIT_S", 0.01)
+    heard: list[str] = []
+
+    def waits(line: str) -> None:
+        heard.append(line)
+        sys.modules["made_up_gate"].opened.set()
+
+    (info,) = Plugins.discover(site.points(), disabled="", waits=waits).infos
+    assert info.state == "loaded"
+    cure = "Ctrl-C ends this; RAYLLM_PLUGINS_DISABLED=hangs leaves it out"
+    assert heard == [f"still loading plugin hangs (rayllm-hangs 0.3.1)   → {cure}"]
+
+
 def test_a_slow_plugin_is_used_and_told_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a hook takes the time; once."""
     monkeypatch.setattr(plugin_info, "SLOW_MS", -1)
     heard: list[str] = []
     site.add("good", GOOD, point="engine-good")
-    plugins = Plugins.discover(site.points(), disabled="", heard=heard.append)
-    assert "good" in plugins.engines
-    assert [info.is_slow for info in plugins.infos] == [True]
+    found = Plugins.discover(site.points(), disabled="", heard=heard.append)
+    assert "good" in found.engines
+    assert [info.is_slow for info in found.infos] == [True]
     (line,) = heard
     assert line.startswith("plugin engine-good (rayllm-good 0.3.1) takes 0.0 s to load, where a few milliseconds")
 
@@ -115,12 +174,12 @@ def test_entry_points_that_can_not_be_read(site: Site, monkeypatch: pytest.Monke
     site.add("bad", GOOD)
     (site.path / "rayllm_bad-0.3.1.dist-info/entry_points.txt").write_text("[rayllm]\nbad\n")
     heard: list[str] = []
-    plugins = Plugins.discover(disabled="backend-local,engine-vllm,engine-fake", heard=heard.append)
-    assert plugins.engines["good"].name == "good"
-    assert plugins.sources["file"].scheme == "file"
+    found = Plugins.discover(disabled="backend-local,engine-vllm,engine-fake", heard=heard.append)
+    assert found.engines["good"].name == "good"
+    assert found.sources["file"].scheme == "file"
     (line,) = heard
     assert line.startswith("plugin rayllm-bad (rayllm-bad 0.3.1) is left out: its entry_points.txt can't be read: ")
-    (broken,) = plugins.broken
+    (broken,) = found.broken
     assert broken.cure == "install rayllm-bad again, or uninstall it"
 
 

@@ -85,9 +85,11 @@ def test_what_the_cause_says_by_itself_has_no_traceback(site: Site) -> None:
 def test_a_plugin_for_another_core(site: Site) -> None:
     """The range is told beside the version that is here."""
     site.add("old", GOOD, requires="rayllm-core>=99")
-    (wanted,) = report("old").requires
+    found = report("old")
+    (wanted,) = found.requires
     assert wanted.fits is False
     assert wanted.installed is not None
+    assert found.cures == ['pip install "rayllm-core>=99"; or leave it out: RAYLLM_PLUGINS_DISABLED=old']
 
 
 def test_a_plugin_that_is_switched_off_is_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +104,18 @@ def test_one_that_takes_long(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     site.add("good", GOOD)
     monkeypatch.setattr(plugin_info, "SLOW_MS", -1)
     assert report("good").cures == ["whose plugin it is: import what is heavy inside the function that needs it"]
+
+
+def test_what_others_print_is_not_shown(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the plugin itself prints is, with what to do about it."""
+    site.add("good", "    print('of good')\n" + GOOD)
+    site.add("other", "    print('of other')\n" + GOOD.replace('"good"', '"other"'))
+    found = report("good")
+    assert (found.plugin.prints, found.cures) == (
+        True,
+        ["whose plugin it is: print nothing when it is imported; its hooks print nothing, either"],
+    )
+    assert capfd.readouterr() == ("", "of good\n")
 
 
 def test_one_whose_import_does_not_end_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -224,6 +224,23 @@ def test_a_plugin_for_another_core_is_set_aside(site: Site) -> None:
     assert info.cause.startswith("it is built for rayllm-core <100,>=99, and this is ")
 
 
+@pytest.mark.parametrize(
+    ("requires", "cure"),
+    [
+        ("rayllm-core>=99", 'pip install "rayllm-core>=99"'),
+        ("rayllm-core~=99.1", 'pip install "rayllm-core~=99.1"'),
+        ("rayllm-core==99.*", 'pip install "rayllm-core==99.*"'),
+        ("rayllm-core<0.0.1", "upgrade or uninstall rayllm-old"),
+        ("rayllm-core>=0.0.1,!=0.1.0,<0.1.0", "upgrade or uninstall rayllm-old"),
+    ],
+)
+def test_who_is_too_old(site: Site, requires: str, cure: str) -> None:
+    """Core is upgraded for a plugin that is newer, and the plugin for a core that is."""
+    site.add("old", GOOD, requires=requires)
+    (info,) = Plugins.discover(site.points(), disabled="").infos
+    assert info.cure == f"{cure}; or leave it out: RAYLLM_PLUGINS_DISABLED=old"
+
+
 def test_the_installed_plugins_are_found_by_default() -> None:
     """Core's own entry point is among them."""
     assert "core" in [info.name for info in Plugins.discover(disabled="*").infos]

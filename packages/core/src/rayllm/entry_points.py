@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from rayllm.errors import PluginError
 from rayllm.plugin_info import CORE, PluginInfo, cause_of
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 GROUP = "rayllm"
 OBSERVER = "observer-"
@@ -72,4 +76,13 @@ def require_our_version(point: EntryPoint) -> None:
         return
     for line in map(Requirement, wanted):
         if line.name.replace("_", "-").lower() == "rayllm-core" and not line.specifier.contains(ours, prereleases=True):
-            raise PluginError(f"it is built for rayllm-core {line.specifier}, and this is {ours}")
+            cure = f'pip install "{line}"' if _is_newer(line.specifier, ours) else None
+            raise PluginError(f"it is built for rayllm-core {line.specifier}, and this is {ours}", cure=cure)
+
+
+def _is_newer(wanted: SpecifierSet, ours: str) -> bool:
+    """Whether our version is below the range: then it is we who should be upgraded."""
+    from packaging.version import Version
+
+    lowest = [Version(one.version.removesuffix(".*")) for one in wanted if one.operator in {">=", ">", "~=", "=="}]
+    return any(bound > Version(ours) for bound in lowest)

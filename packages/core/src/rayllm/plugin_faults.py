@@ -53,7 +53,7 @@ def fault(plugins: Plugins, whose: Offer, does: str, error: BaseException, secre
         cause = cause.replace(secret, "…") if secret else cause
     fix = f"upgrade or uninstall {info.distribution}" if info.distribution else "fix it"
     cure = f"{fix}, or name another {whose[0]}; more: {info.examined_by}"
-    return PluginError(f"plugin {info.title} {does}", cause=cause, cure=cure)
+    return PluginError(f"plugin {info.title} {does}", cause=cause, cure=cure, topic="plugin")
 
 
 def _offerer(plugins: Plugins, whose: Offer) -> PluginInfo:

@@ -37,6 +37,8 @@ class PluginInfo:
     """What to do about it."""
     import_ms: float | None = None
     """Milliseconds that its import and its hooks took; None where it was not tried."""
+    prints: bool = False
+    """Whether it prints something when it is loaded; that goes to stderr."""
 
     @classmethod
     def of(cls, point: EntryPoint) -> PluginInfo:
@@ -61,22 +63,26 @@ class PluginInfo:
         return self.state == "loaded" and (self.import_ms or 0) > SLOW_MS
 
     @property
+    def oddities(self) -> list[str]:
+        """What is told of it though it is used: `takes 2.3 s to load, …`, `prints when it is loaded`."""
+        slow = f"takes {(self.import_ms or 0) / 1000:.1f} s to load, where a few milliseconds are usual"
+        told = {slow: self.is_slow, "prints when it is loaded": self.prints and self.state == "loaded"}
+        return [words for words, is_so in told.items() if is_so]
+
+    @property
     def examined_by(self) -> str:
         """The command that tells more."""
         return f"rayllm plugins doctor {self.name}"
 
     def break_with(self, error: BaseException) -> None:
         """Note that it is set aside, why, and what to do."""
-        self.state, self.cause, self.cure = "broken", cause_of(error), self.way_out()
+        own = error.cure if isinstance(error, RayllmError) else None
+        self.state, self.cause, self.cure = "broken", cause_of(error), self.way_out(own)
 
-    def way_out(self) -> str:
-        """What a person who did not write it can do."""
-        fix = f"upgrade or uninstall {self.distribution}" if self.distribution else "fix it"
-        return f"{fix}; or leave it out: {KILL_SWITCH}={self.name}"
-
-    def slow_told(self) -> str:
-        """That it takes long, with the figure."""
-        return f"takes {(self.import_ms or 0) / 1000:.1f} s to load, where a few milliseconds are usual"
+    def way_out(self, fix: str | None = None) -> str:
+        """What a person who did not write it can do; `fix` is what the fault itself says."""
+        known = f"upgrade or uninstall {self.distribution}" if self.distribution else "fix it"
+        return f"{fix or known}; or leave it out: {KILL_SWITCH}={self.name}"
 
 
 def cause_of(error: BaseException) -> str:
@@ -90,9 +96,14 @@ def left_out(info: PluginInfo) -> str:
     return f"plugin {info.title} is left out: {cause}   → {info.cure}; more: {info.examined_by}"
 
 
-def slow(info: PluginInfo) -> str:
-    """One line on a plugin that takes long."""
-    return f"plugin {info.title} {info.slow_told()}   → {info.examined_by} tells what takes the time"
+def odd(info: PluginInfo, oddity: str) -> str:
+    """One line on a plugin that is used, and has an oddity."""
+    return f"plugin {info.title} {oddity}   → {info.examined_by} tells more"
+
+
+def waiting(info: PluginInfo) -> str:
+    """One line on a plugin that is not loaded yet."""
+    return f"still loading plugin {info.title}   → Ctrl-C ends this; {KILL_SWITCH}={info.name} leaves it out"
 
 
 def deaf(info: PluginInfo, cause: str) -> str:

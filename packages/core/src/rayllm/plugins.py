@@ -7,9 +7,11 @@ cure in `Plugins.infos`; everything else goes on. Who discovers them says who is
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -24,14 +26,18 @@ from rayllm.offers import EVENT_HOOK, Offers, collect, require_hooks
 from rayllm.on_demand import Offered
 from rayllm.plugin_info import CORE, KILL_SWITCH, PluginInfo
 from rayllm.sources import ModelSource
-from rayllm.streams import stdout_to_stderr
+from rayllm.streams import stdout_caught
 
 __all__ = ["GROUP", "EventHook", "Listener", "PluginInfo", "Plugins"]
 
 Listener = Callable[[str], None]
-"""Is told, in one line, of a plugin that was set aside or takes long."""
+"""Is told, in one line, of a plugin that was set aside, or is used and odd."""
 EventHook = Callable[..., list[Any]]
 """Called as `hook(event=...)`; the results are none."""
+Printed = Callable[[PluginInfo, str], None]
+"""Is given what a plugin printed while it was loaded."""
+WAIT_S = 2.0
+"""Seconds of loading after which it is told which plugin is waited for."""
 
 
 class Plugins:
@@ -52,12 +58,20 @@ class Plugins:
         self._deaf: set[str] = set()
         """Plugins that could not be told of an event."""
         self._heard: Listener = _log
+        self._waits: Listener = _log
+        self._printed: Printed = relay
         self._lock = threading.RLock()
         """Commands of the asynchronous API run in threads."""
 
     @classmethod
     def discover(
-        cls, points: Iterable[EntryPoint] | None = None, disabled: str | None = None, heard: Listener | None = None
+        cls,
+        points: Iterable[EntryPoint] | None = None,
+        disabled: str | None = None,
+        heard: Listener | None = None,
+        *,
+        waits: Listener | None = None,
+        printed: Printed | None = None,
     ) -> Plugins:
         """Find every plugin; each is imported once something is asked for that it may offer.
 
@@ -67,14 +81,18 @@ class Plugins:
             points: the entry points; by default those of the installed distributions.
             disabled: names separated by commas, or `*` for all but core's own; by default
                 `$RAYLLM_PLUGINS_DISABLED`.
-            heard: told in one line of each plugin that is set aside or takes long, when that happens; by default a
-                warning is logged, which Python shows on stderr.
+            heard: told in one line of each plugin that is set aside, takes long or prints, when that happens; by
+                default a warning is logged, which Python shows on stderr.
+            waits: told in one line, from a thread, of a plugin whose loading goes on for seconds; by default as above.
+            printed: given what a plugin printed while it was loaded; by default that goes to stderr.
         """
         found, damaged = installed() if points is None else (points, [])
         switch = os.environ.get(KILL_SWITCH, "") if disabled is None else disabled
         plugins = cls()
         plugins._off = {name.strip() for name in switch.split(",")}
         plugins._heard = heard or _log
+        plugins._waits = waits or _log
+        plugins._printed = printed or relay
         for info in damaged:
             plugins._loaded.append((EntryPoint(info.name, "", GROUP), info))
             plugins._heard(plugin_info.left_out(info))
@@ -169,8 +187,8 @@ class Plugins:
             info.break_with(error)
             self.faults.setdefault(info.name, error)
             self._heard(plugin_info.left_out(info))
-        if info.is_slow:
-            self._heard(plugin_info.slow(info))
+        for oddity in info.oddities:
+            self._heard(plugin_info.odd(info, oddity))
 
     def _is_off(self, point: EntryPoint) -> bool:
         return point.name in self._off or ("*" in self._off and point.value != CORE)
@@ -178,17 +196,31 @@ class Plugins:
     def _load(self, point: EntryPoint, info: PluginInfo) -> None:
         require_our_version(point)
         others = self._manager.get_plugins()
-        started = time.perf_counter()
-        try:
-            # A plugin that prints when imported must not spoil what a command prints for programs.
-            with stdout_to_stderr():
-                offers, watches = self._register(point, others)
-        finally:
-            info.import_ms = round((time.perf_counter() - started) * 1000, 1)
+        with self._watching(info):
+            offers, watches = self._register(point, others)
         self.engines.update(offers.engines)
         self.backends.update(offers.backends)
         self.sources.update(offers.sources)
         info.offers = (*offers.names(), *(["events"] if watches else []))
+
+    @contextmanager
+    def _watching(self, info: PluginInfo) -> Iterator[None]:
+        """Take the time of what is done, keep what it prints out of a command's results, tell of it if it hangs."""
+
+        def told(text: str) -> None:
+            info.prints = True
+            self._printed(info, text)
+
+        patience = threading.Timer(WAIT_S, self._waits, [plugin_info.waiting(info)])
+        patience.daemon = True
+        patience.start()
+        started = time.perf_counter()
+        try:
+            with stdout_caught(told):
+                yield
+        finally:
+            info.import_ms = round((time.perf_counter() - started) * 1000, 1)
+            patience.cancel()
 
     def _register(self, point: EntryPoint, others: Collection[object]) -> tuple[Offers, bool]:
         """What the plugin offers, and whether it is told of events."""
@@ -236,6 +268,14 @@ def _log(line: str) -> None:
     import logging  # which most commands can do without
 
     logging.getLogger(__name__).warning(line)
+
+
+def relay(info: PluginInfo, text: str) -> None:
+    """A plugin's output, for a person to see."""
+    del info
+    with suppress(AttributeError, OSError, ValueError):  # there is no stderr, or it is closed
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _quoted(offer: str) -> str:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run `rayllm`; the exit status is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    try:
+        _run()
+    finally:
+        _end_stdout()
+
+
+def _run() -> None:
     # Without a stream (`>&-`) Python has None in its place, on which every print of ours would fall.
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
@@ -46,6 +53,18 @@ def main() -> None:
 
         traceback.print_exc()
         _end(from_bug(error))
+
+
+def _end_stdout() -> None:
+    """What plugins print at the process's end, in an `atexit` or out of a library's buffer, is no result."""
+    from rayllm.streams import stdout_is_over
+
+    try:
+        stdout_is_over()
+    except OSError as error:
+        from rayllm.faults import from_system
+
+        _end(from_system(error))
 
 
 def _end(error: RayllmError) -> NoReturn:

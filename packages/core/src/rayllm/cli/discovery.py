@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
 
 def discover(output: Output, *, warn: bool = True) -> Plugins:
-    """Find the plugins; of those that a command comes to need, tell on stderr which are broken or take long."""
+    """Find the plugins; of those that a command comes to need, tell on stderr which are broken, slow or talk."""
     from rayllm.plugins import Plugins
 
     def tell(line: str) -> None:
-        if warn:
-            # While a command works, stderr may belong to its live lines, which go on below what is printed.
-            Output(output.stdout, sys.stderr).note(f"warning: {line}", "warning")
+        # While a command works, stderr may belong to its live lines, which go on below what is printed.
+        Output(output.stdout, sys.stderr).note(f"warning: {line}", "warning")
 
-    return Plugins.discover(heard=tell)
+    return Plugins.discover(heard=tell if warn else lambda _: None, waits=tell)

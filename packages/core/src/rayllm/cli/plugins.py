@@ -83,14 +83,14 @@ def _say_what_is_wrong(info: PluginInfo, output: Output) -> None:
         output.say("  cause  " + (info.cause or "").replace("\n", "\n         "))
         output.say(f"  do     {info.cure}")
         output.say(f"  more   {info.examined_by}")
-    elif info.is_slow:
-        output.say(f"\n{info.title} {info.slow_told()}", "warning")
+    for oddity in info.oddities:
+        output.say(f"\n{info.title} {oddity}", "warning")
         output.say(f"  more   {info.examined_by}")
 
 
 def _lines(found: PluginReport) -> Iterator[str]:
     info = found.plugin
-    yield f"{info.title} is {info.state}" + (f", and {info.slow_told()}" if info.is_slow else "")
+    yield ", and ".join([f"{info.title} is {info.state}", *info.oddities])
     if info.cause:
         yield "  cause     " + info.cause.replace("\n", "\n            ")
     for number, cure in enumerate(found.cures):

@@ -31,14 +31,14 @@ def platform_checks() -> Iterator[Check]:
 
 
 def plugin_checks(plugins: Plugins) -> Iterator[Check]:
-    """Which are loaded; each that is broken, with its cause; each that takes long."""
+    """Which are loaded; each that is broken, with its cause; each that takes long or prints."""
     loaded = [info.name for info in plugins.infos if info.state == "loaded"]
     yield Check(name="plugins", detail=f"{len(loaded)} loaded: {', '.join(loaded)}")
     for info in plugins.broken:
         yield Check(name="plugins", state="fail", detail=f"{info.title}: {info.cause}", cure=info.cure or "")
     for info in plugins.infos:
-        if info.is_slow:
-            yield Check(name="plugins", state="warn", detail=f"{info.title} {info.slow_told()}", cure=info.examined_by)
+        for oddity in info.oddities:
+            yield Check(name="plugins", state="warn", detail=f"{info.title} {oddity}", cure=info.examined_by)
 
 
 def uv_checks() -> Iterator[Check]:

@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rayllm import hookspecs
 from rayllm.errors import InputError, RayllmError
 from rayllm.names import did_you_mean
 from rayllm.plugin_info import PluginInfo
-from rayllm.plugins import Plugins
+from rayllm.plugins import Plugins, relay
 
 IMPORT_S = 60.0
 """Seconds after which an import that is being measured is given up."""
@@ -87,7 +88,7 @@ def report(name: str) -> PluginReport:
     Raises:
         InputError: there is none.
     """
-    plugins = Plugins.discover(disabled="", heard=lambda _: None)
+    plugins = Plugins.discover(disabled="", heard=lambda _: None, printed=partial(_show, name))
     named = [(point, info) for point, info in plugins.entries if info.name == name]
     if not named:
         names = [info.name for info in plugins.infos]
@@ -105,6 +106,12 @@ def report(name: str) -> PluginReport:
         traceback=_shown(fault) if fault else "",
         cures=list(_cures(info, requires)),
     )
+
+
+def _show(name: str, info: PluginInfo, text: str) -> None:
+    """What the plugin prints, not what the others do."""
+    if info.name == name:
+        relay(info, text)
 
 
 def _file(name: str) -> str | None:
@@ -181,9 +188,12 @@ def _is_theirs(filename: str, own: Path) -> bool:
 
 def _cures(info: PluginInfo, requires: list[Requirement]) -> Iterator[str]:
     for wanted in requires:
-        if not wanted.fits and not wanted.text.startswith("python"):
-            yield f'pip install "{wanted.text}"'
+        cure = f'pip install "{wanted.text}"'
+        if not wanted.fits and not wanted.text.startswith("python") and cure not in (info.cure or ""):
+            yield cure
     if info.is_slow:
         yield "whose plugin it is: import what is heavy inside the function that needs it"
+    if info.prints:
+        yield "whose plugin it is: print nothing when it is imported; its hooks print nothing, either"
     if info.cure:
         yield info.cure
