@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.unit.core.test_isolation import rayllm
 from rayllm import Cluster, ClusterError, PluginError
 from rayllm.api import RayLLM, silent
 from rayllm.config import ConfigErrors
-from rayllm.machine.doctor import examine
+from rayllm.machine.doctor import ask, examine
 from rayllm.plugin_faults import blaming
 from rayllm.plugins import Plugins
 
@@ -232,3 +233,10 @@ def test_doctor_tells_of_a_backend_that_can_not_be_opened(opened: Callable[..., 
         "plugin backend-odd (rayllm-odd 0.3.1) failed in open(): it returned None"
     )
     assert "platform" in checks
+
+
+def test_a_check_that_ends_the_process() -> None:
+    """It ends itself, and is told of at once."""
+    (check,) = ask({"engine odd": lambda: sys.exit(3)})
+    assert (check.name, check.state) == ("engine odd", "warn")
+    assert check.detail == "this check itself failed: SystemExit: 3"
