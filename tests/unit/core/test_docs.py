@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
+import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,27 +155,43 @@ def test_the_examples_are_python(number: int) -> None:
 
 
 @pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The page's engine as files that can be imported."""
-    package = tmp_path / "rayllm_engine_echo"
-    package.mkdir()
+def example(tmp_path: Path) -> Path:
+    """The page's engine in a folder like site-packages, as pip would have installed it."""
+    package, info = tmp_path / "rayllm_engine_echo", tmp_path / "rayllm_engine_echo-0.1.0.dist-info"
+    for folder in (package, info):
+        folder.mkdir()
     (engine, server) = blocks(PLUGINS, "python")[:2]
     (package / "__init__.py").write_text(engine)
     (package / "server.py").write_text(server)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, package.name, raising=False)
-    yield tmp_path
-    sys.modules.pop(package.name, None)
+    project = blocks(PLUGINS, "toml")[0]
+    requires = json.loads(project.partition("dependencies = ")[2].partition("\n")[0])
+    lines = ["Metadata-Version: 2.1", "Name: rayllm-engine-echo", "Version: 0.1.0"]
+    (info / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {one}" for one in requires), ""]))
+    points = project.partition("[project.entry-points.rayllm]")[2].replace('"', "")
+    (info / "entry_points.txt").write_text(f"[rayllm]{points}")
+    return tmp_path
 
 
 def test_the_examples_own_tests_pass(example: Path) -> None:
-    """Discovery loads the engine, and its command line is the one shown."""
-    space: dict[str, Any] = {}
-    exec(blocks(PLUGINS, "python")[2], space)  # noqa: S102  the page is ours
-    tests = [value for name, value in space.items() if name.startswith("test_")]
-    assert len(tests) == 2
-    for test in tests:
-        test()
+    """Both of the page's test files, beside the installed engine; a warning is a failure."""
+    tests = [block for block in blocks(PLUGINS, "python") if re.search(r"^(def|class) [Tt]est", block, re.MULTILINE)]
+    alone = [block for block in tests if "local_cluster" not in block]  # that one has Ray start a cluster
+    for number, block in enumerate(alone):
+        (example / f"test_{number}.py").write_text(block)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RAYLLM_")}
+    argv = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-q", "-ra", "."]
+    done = subprocess.run(
+        argv,
+        cwd=example,
+        env=environ | {"PYTHONPATH": str(example)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    (passed,) = re.findall(r"^(\d+) passed", done.stdout, re.MULTILINE)
+    assert (len(alone), int(passed) > len(alone)) == (2, True)
 
 
 @pytest.mark.parametrize("name", EVENTS)
