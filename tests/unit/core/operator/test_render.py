@@ -39,3 +39,14 @@ def test_as_yaml_and_as_json(opened: Open, monkeypatch: pytest.MonkeyPatch, caps
     notes = [line for line in text.splitlines() if line.startswith("#")]
     assert any("gcs://rayllm-" in line for line in notes)
     assert TOKEN not in text
+
+
+def test_memory_is_a_number_in_yaml(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However the file writes it."""
+    session = opened("{name: demo, models: {m: {engine: toy, source: file:/m, resources: {memory: 8GiB}}}}")
+    monkeypatch.setattr(opening, "open_file", lambda *_: RayLLM(session))
+    render(Path("rayllm.yaml"))
+    model = yaml.safe_load(capsys.readouterr().out)["applications"][0]
+    assert model["args"]["memory"] == 8 * 2**30

@@ -44,7 +44,7 @@ def model_spec(
         options=model.options,
         gpus=model.resources.gpus,
         cpus=model.resources.cpus,
-        memory=model.resources.memory,
+        memory=int(model.resources.memory) if model.resources.memory else None,  # YAML knows no ByteSize
         drain_s=model.drain_s,
         attempt=attempt,
         versions=versions,
