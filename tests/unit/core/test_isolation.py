@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.core.test_plugins import BROKEN, ENGINE, GOOD
 
-from rayllm import plugin_info, plugins
+from rayllm import loading, plugin_info
 from rayllm.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def test_a_plugin_that_hangs_is_named(site: Site, monkeypatch: pytest.MonkeyPatc
     """While it is waited for, by name: a person sees whom to leave out."""
     (site.path / "made_up_gate.py").write_text("import threading\nopened = threading.Event()\n")
     site.add("hangs", "import made_up_gate\nassert made_up_gate.opened.wait(30)\n" + dedent(GOOD))
-    monkeypatch.setattr(plugins, "WAIT_S", 0.01)
+    monkeypatch.setattr(loading, "WAIT_S", 0)
+    monkeypatch.setattr(loading, "LOOK_S", 0.01)
     heard: list[str] = []
 
     def waits(line: str) -> None:

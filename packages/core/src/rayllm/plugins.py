@@ -22,6 +22,7 @@ from rayllm.backends import AnyBackend
 from rayllm.engines import AnyEngine
 from rayllm.entry_points import GROUP, OBSERVER, installed, order, require_our_version
 from rayllm.errors import PluginError
+from rayllm.loading import Waiting
 from rayllm.offers import EVENT_HOOK, Offers, collect, require_hooks
 from rayllm.on_demand import Offered
 from rayllm.plugin_info import CORE, KILL_SWITCH, PluginInfo
@@ -36,8 +37,6 @@ EventHook = Callable[..., list[Any]]
 """Called as `hook(event=...)`; the results are none."""
 Printed = Callable[[PluginInfo, str], None]
 """Is given what a plugin printed while it was loaded."""
-WAIT_S = 2.0
-"""Seconds of loading after which it is told which plugin is waited for."""
 
 
 class Plugins:
@@ -163,14 +162,19 @@ class Plugins:
 
     def _load_some(self, points: Iterable[EntryPoint]) -> None:
         with self._lock:
-            for point in points:
-                if point in self._pending:  # another thread may have been here
-                    self._pending.remove(point)
-                    self._add(point)
+            found = [point for point in points if point in self._pending]  # another thread may have been here
+            if not found:
+                return
+            with Waiting(self._waits).watching() as waiting:
+                for point in found:
+                    if point in self._pending:  # a plugin that looks for others while it is loaded
+                        self._pending.remove(point)
+                        self._add(point, waiting)
 
-    def _add(self, point: EntryPoint) -> None:
+    def _add(self, point: EntryPoint, waiting: Waiting) -> None:
         """Load one plugin and read what it offers, or leave no trace of it but its info."""
         info = PluginInfo.of(point)
+        waiting.loads(info)
         earlier = next((i for _, i in self._loaded if i.name == info.name and i.state != "disabled"), None)
         self._loaded.append((point, info))
         if self._is_off(point):
@@ -196,7 +200,7 @@ class Plugins:
     def _load(self, point: EntryPoint, info: PluginInfo) -> None:
         require_our_version(point)
         others = self._manager.get_plugins()
-        with self._watching(info):
+        with self._set_apart(info):
             offers, watches = self._register(point, others)
         self.engines.update(offers.engines)
         self.backends.update(offers.backends)
@@ -204,23 +208,19 @@ class Plugins:
         info.offers = (*offers.names(), *(["events"] if watches else []))
 
     @contextmanager
-    def _watching(self, info: PluginInfo) -> Iterator[None]:
-        """Take the time of what is done, keep what it prints out of a command's results, tell of it if it hangs."""
+    def _set_apart(self, info: PluginInfo) -> Iterator[None]:
+        """Take the time of what is done, and keep what it prints out of a command's results."""
 
         def told(text: str) -> None:
             info.prints = True
             self._printed(info, text)
 
-        patience = threading.Timer(WAIT_S, self._waits, [plugin_info.waiting(info)])
-        patience.daemon = True
-        patience.start()
         started = time.perf_counter()
         try:
             with stdout_caught(told):
                 yield
         finally:
             info.import_ms = round((time.perf_counter() - started) * 1000, 1)
-            patience.cancel()
 
     def _register(self, point: EntryPoint, others: Collection[object]) -> tuple[Offers, bool]:
         """What the plugin offers, and whether it is told of events."""
