@@ -21,7 +21,12 @@ class TestVllm(EngineConformance):
         {"runner": "pooling", "convert": "embed"},
         {"engine_args": {"max-num-batched-tokens": 4096}},
     )
-    feature_options = {"lora": {"enable_lora": True}}  # noqa: RUF012
+    feature_options = {  # noqa: RUF012
+        "lora": {"enable_lora": True},
+        "tools": {"tool_call_parser": "hermes"},
+        "embeddings": {"runner": "pooling", "convert": "embed"},
+        "rerank": {"runner": "pooling", "convert": "classify"},
+    }
     ready_s = 900
 
     @pytest.fixture(autouse=True, scope="class")

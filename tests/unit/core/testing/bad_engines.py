@@ -14,6 +14,7 @@ import sys
 from rayllm import Check, Command, Engine, Environment, Gauges, InputError, Options, hookimpl
 
 SERVER = {str(SERVER)!r}
+ABLE = {{"embeddings", "rerank", "structured-output", "tools", "vision"}}
 METRICS = dict(running="vllm:num_requests_running", waiting="vllm:num_requests_waiting")
 
 class Some(Options):
@@ -58,9 +59,9 @@ class Bad(NamedTuple):
         return "options" in self.of_class
 
 
-def faulty(rule: str, fault: str, said: str) -> Bad:
-    """One whose server has a fault."""
-    return Bad(rule, "", said, {"options": [{"fault": fault}]})
+def faulty(rule: str, fault: str, said: str, feature: str = "chat") -> Bad:
+    """One whose server has a fault, and who declares a feature."""
+    return Bad(rule, f"told['capabilities'].add({feature!r})", said, {"options": [{"fault": fault}]})
 
 
 OPTION = '''
@@ -227,6 +228,15 @@ BADS = [
     faulty("test_it_lists_its_model", "another name", "/v1/models lists ['another']"),
     faulty("test_it_answers_what_it_declares", "odd answers", "/v1/chat/completions answers 200"),
     faulty("test_it_streams", "held back", "the first event comes"),
+    faulty("test_its_answers_fit_a_schema", "any form", 'asked for {"wet":true} or {"wet":false}', "structured-output"),
+    faulty("test_its_answers_fit_a_schema", "another form", '{ "sea": true }', "structured-output"),
+    faulty("test_it_takes_tools", "tools left out", "told to call get_tide, it answers", "tools"),
+    faulty("test_it_takes_tools", "odd calls", "offered a function, it answers", "tools"),
+    faulty("test_it_embeds", "no vectors", "/v1/embeddings answers 404", "embeddings"),
+    faulty("test_it_embeds", "bare vectors", "asked for 2 vectors, it answers", "embeddings"),
+    faulty("test_it_ranks", "best rank alone", "asked to rank 2 documents, it answers", "rerank"),
+    faulty("test_it_takes_pictures", "blind", "a picture adds nothing to usage.prompt_tokens", "vision"),
+    faulty("test_it_takes_pictures", "no pictures", "to a picture it answers 500", "vision"),
     faulty("test_it_lets_go_of_a_client_that_leaves", "deaf", "a request is still in its gauges"),
     faulty("test_it_tells_its_load", "no counter", "its metrics have no vllm:generation_tokens_total"),
     faulty("test_its_errors_have_openais_shape", "plain errors", "a body that is no JSON is answered 400"),

@@ -21,6 +21,71 @@ SLOW = {"held back": "0.02", "deaf": "0.05"}
 """Seconds for each token, where the fault shows in time alone."""
 
 
+def able() -> None:
+    """It answers in the form that is asked for and calls the function that it is told to, but for faults of these."""
+    generate = server.Server.generate
+
+    async def more(self: Any, request: Any, writer: Any) -> Any:
+        body = request.json()
+        said: dict[str, Any] = {}
+        if body.get("response_format") and FAULT != "any form":
+            said = {"content": '{ "wet": true }' if FAULT != "another form" else '{ "sea": true }'}
+        elif isinstance(body.get("tool_choice"), dict) and FAULT != "tools left out":
+            said = {"tool_calls": [{"id": "1", "function": {"name": "get_tide", "arguments": "{}"}}]}
+        elif "tools" in body and FAULT == "odd calls":
+            said = {"tool_calls": [{"name": "get_tide", "arguments": {}}]}
+        if said:
+            return await server.send_json(writer, {"choices": [{"message": {"role": "assistant", **said}}]})
+        return await generate(self, request, writer)
+
+    server.Server.generate = more
+
+
+def blind() -> None:
+    """Pictures are left out of what the model is given."""
+    tokens = server.prompt_tokens
+
+    def of_text(body: Any) -> Any:
+        parts = body.get("messages", [{}])[0].get("content")
+        texts = [part["text"] for part in parts if "text" in part] if isinstance(parts, list) else []
+        return tokens({"prompt": " ".join(texts)} if texts else body)
+
+    server.prompt_tokens = of_text
+
+
+def no_pictures() -> None:
+    """What makes a mistake of it is no error that a client reads."""
+    dialect = server.Server.dialect
+
+    def without(self: Any, path: str, body: Any, finish: str) -> Any:
+        if isinstance(body.get("messages", [{}])[0].get("content"), list):
+            raise _odd(wire.Failure(500, "no picture, please"))
+        return dialect(self, path, body, finish)
+
+    server.Server.dialect = without
+
+
+def _odd(failure: Any) -> Any:
+    failure.body = {"detail": "TypeError"}
+    return failure
+
+
+def no_vectors() -> None:
+    """There is no such path."""
+    del server.COMPUTED["POST /v1/embeddings"]
+
+
+def bare_vectors() -> None:
+    """Vectors, and nothing around them."""
+    server.COMPUTED["POST /v1/embeddings"] = lambda *_: {"data": [[0.5], [0.25]]}
+
+
+def best_rank_alone() -> None:
+    """One document of all."""
+    ranking = server.COMPUTED["POST /v1/rerank"]
+    server.COMPUTED["POST /v1/rerank"] = lambda *told: {"results": ranking(*told)["results"][:1]}
+
+
 def ready_too_early() -> None:
     """The server's health is fine before it serves."""
     answer = server.Server.answer
@@ -128,6 +193,6 @@ def stubborn_child() -> None:
 if __name__ == "__main__":
     if FAULT in SLOW:
         sys.argv += ["--token-s", SLOW[FAULT]]
-    if FAULT not in {"none", "tools"}:
-        globals()[FAULT.replace(" ", "_")]()
+    able()
+    globals().get(FAULT.replace(" ", "_"), lambda: None)()
     sys.exit(program.main())

@@ -29,8 +29,11 @@ FROM_OUTSIDE = {
     "test_its_commands_are_pure",
 }
 RULES = {name for name in dir(EngineConformance) if name.startswith("test_")}
-ALL = [*BADS, Bad("", of_class={"options": [{"fault": "none"}]})]
-"""The last one is good."""
+BY_OPTION = Bad(
+    "", "told['capabilities'].add('tools')", of_class={"feature_options": {"tools": {"fault": "tools"}}, "not_run": ""}
+)
+ALL = [*BADS, BY_OPTION, Bad("", "told['capabilities'] |= ABLE", of_class={"options": [{"fault": "none"}]})]
+"""The last one is good, and does whatever can be declared."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,13 @@ def test_the_good_engine_keeps_every_rule(outcomes: list[Outcome]) -> None:
     assert failures(outcomes[-1]) == {}
     skipped = {rule for rule, (state, _) in outcomes[-1].items() if state == "skipped"}
     assert skipped == {"test_its_check_is_quick_and_changes_nothing"}
+
+
+def test_a_feature_that_takes_other_options_is_not_asked_for(outcomes: list[Outcome]) -> None:
+    """The process was started without them; that they change the command is a rule of its own."""
+    state, said = outcomes[len(BADS)]["test_it_takes_tools"]
+    assert state == "skipped"
+    assert "tools takes {'fault': 'tools'}, and it is started with {}" in said
 
 
 def test_every_rule_has_an_engine_that_breaks_it() -> None:
