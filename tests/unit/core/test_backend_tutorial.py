@@ -48,7 +48,11 @@ def page(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> list[wa
     site.add("engine-vllm", ENGINE)
     info = site.path / "rayllm_backend_farm-0.1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rayllm-backend-farm\nVersion: 0.1.0\n")
+    needs = next(
+        re.findall(r'"(rayllm-core>[^"]+)"', block.text)[0] for block in blocks if "rayllm-core>" in block.text
+    )
+    told = f"Metadata-Version: 2.1\nName: rayllm-backend-farm\nVersion: 0.1.0\nRequires-Dist: {needs}\n"
+    (info / "METADATA").write_text(told)
     (info / "entry_points.txt").write_text("[rayllm]\nbackend-farm = rayllm_backend_farm\n")
     paths = [str(tmp_path / PLACE / "src"), str(site.path), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))

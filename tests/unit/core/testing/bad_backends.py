@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.unit.core.testing.disk_platform import BACKEND
+from tests.unit.core.testing.kit_runs import NEEDS
 
 _HOME = 'Path(os.environ["RAYLLM_HOME"])'
 _GONE = '        progress("cluster", "gone", done=True)\n'
 _READY = '        progress("cluster", "ready", done=True)\n'
 _LEAKS = f"""        progress("secrets", f"laid {{value}}")
         print(spec.secrets)
-        subprocess.run(["true", value], check=True)
+        call("run", place, value)
         ({_HOME} / "log").write_text(value)
 """
 
@@ -25,7 +26,9 @@ class Bad:
     """The one that it breaks."""
     said: str
     """A part of what the kit says of it."""
-    changes: Mapping[str, str]
+    changes: Mapping[str, str] = field(default_factory=dict)
+    needs: str = NEEDS
+    """What its distribution requires."""
 
     def source(self) -> str:
         """The changed backend."""
@@ -37,6 +40,68 @@ class Bad:
 
 
 BAD = {
+    "can't be imported": Bad(
+        "test_it_is_found_by_its_entry_point", "OSError: no libmissing", {"@hookimpl": "raise OSError('no libmissing')"}
+    ),
+    "is for any core": Bad(
+        "test_it_names_a_range_of_core", "its distribution only names rayllm-core>=0.1", needs="rayllm-core>=0.1"
+    ),
+    "imports a library": Bad(
+        "test_its_import_is_light", "its import brings heavy_as_lead", {"import os,": "import heavy_as_lead, os,"}
+    ),
+    "sleeps when imported": Bad(
+        "test_its_import_is_light",
+        "its discovery waits for ",
+        {"@hookimpl": "import time\ntime.sleep(0.8)\n\n@hookimpl"},
+    ),
+    "prints when imported": Bad(
+        "test_its_import_prints_nothing", "it prints 'hello'", {"@hookimpl": "print('hello')\n\n@hookimpl"}
+    ),
+    "has two lines of summary": Bad(
+        "test_its_summary_is_one_line", "its summary is 'a\\nfolder'", {'"a folder"': '"a\\nfolder"'}
+    ),
+    "takes any option": Bad(
+        "test_an_unknown_option_is_refused",
+        "its options take nobody_has_this_option",
+        {"    folder: str\n": "    model_config = {'extra': 'ignore'}\n    folder: str\n"},
+    ),
+    "has an option without a word": Bad(
+        "test_every_option_is_described",
+        "the option disk has no description",
+        {'    """Whether its machine has one."""\n': ""},
+    ),
+    "has an option that JSON has not": Bad(
+        "test_its_options_have_a_json_schema",
+        "its options have no JSON schema",
+        {
+            "class DiskOptions": "from collections.abc import Callable\n\nclass DiskOptions",
+            "    disk: bool": '    then: Callable | None = None\n    """What follows."""\n    disk: bool',
+        },
+    ),
+    "leaves a cluster as it is": Bad(
+        "test_ensure_follows_changed_options",
+        "after ensure with changed options the platform has ['KIT_SECRET', 'address', 'machine'], not",
+        {'        call("make" if self': '        if created:\n            call("make" if self'},
+    ),
+    "refuses a change without a cure": Bad(
+        "test_ensure_follows_changed_options",
+        "ensure with changed options did this: it has no disk",
+        {
+            '        call("make" if self': """        if not created and self.options.disk:
+            raise ClusterError("it has no disk")
+        call("make" if self"""
+        },
+    ),
+    "starts a program that nobody was told of": Bad(
+        "test_its_platform_calls_are_all",
+        "ensure reached out beside platform_calls: subprocess.Popen",
+        {_READY: f'        subprocess.run(["true"], check=True)\n{_READY}'},
+    ),
+    "asks over HTTP where nobody was told of it": Bad(
+        "test_its_platform_calls_are_all",
+        "find reached out beside platform_calls: httpx.Client.send, socket.connect",
+        {"        if not there:": "        __import__('httpx').get(self.options.url)\n        if not there:"},
+    ),
     "connects when opened": Bad(
         "test_open_reaches_nothing",
         "open reached out: 1 platform call, subprocess.Popen",

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from tests.unit.core.testing.kit_runs import NEEDS
+
 SERVER = Path(__file__).with_name("faulty_server.py")
 
 GOOD = f'''
@@ -52,6 +54,8 @@ class Bad(NamedTuple):
     """Part of the failure."""
     of_class: Mapping[str, Any] = MappingProxyType({})
     """What its author tells the kit."""
+    needs: str = NEEDS
+    """What its distribution requires."""
 
     @property
     def runs(self) -> bool:
@@ -77,6 +81,9 @@ BADS = [
     Bad("test_it_is_found_by_its_entry_point", "raise OSError('no libmissing')", "OSError: no libmissing"),
     Bad("test_its_import_is_light", "import heavy_as_lead", "its import brings heavy_as_lead"),
     Bad("test_its_import_is_light", "import time\nwhile time.process_time() < 0.7:\n    pass", "ms of CPU time"),
+    Bad("test_its_import_is_light", "import time\ntime.sleep(0.8)", "its discovery waits for"),
+    Bad("test_it_names_a_range_of_core", "", "its distribution does not name rayllm-core", needs="pydantic"),
+    Bad("test_it_names_a_range_of_core", "", "only names rayllm-core>=0.1", needs="rayllm-core>=0.1"),
     Bad("test_its_import_prints_nothing", "print('hello')", "it prints 'hello'"),
     Bad("test_its_summary_is_one_line", "told['summary'] = ' '", "its summary is ' '"),
     Bad(
@@ -122,7 +129,7 @@ BADS = [
     Bad(
         "test_an_unknown_option_is_refused",
         "class Some(Some):\n    model_config = {'extra': 'ignore'}",
-        "its options take no_engine_has_this_option",
+        "its options take nobody_has_this_option",
     ),
     Bad(
         "test_every_option_is_described",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from tests.unit.core.testing.kit_runs import NEEDS
+
 GOOD = """
 import fcntl, os, shutil, time
 from rayllm import InputError, ModelSource, hookimpl
@@ -116,11 +118,14 @@ class Bad(NamedTuple):
     """What its author tells the kit."""
     may: str = ""
     """A rule that it breaks, too, if the machine is slow."""
+    needs: str = NEEDS
+    """What its distribution requires."""
 
 
 BADS = [
     Bad("test_it_is_found_by_its_entry_point", "raise OSError('no libmissing')", "OSError: no libmissing"),
     Bad("test_its_import_is_light", "import heavy_as_lead", "its import brings heavy_as_lead"),
+    Bad("test_it_names_a_range_of_core", "", "only names rayllm-core<1", needs="rayllm-core<1"),
     Bad("test_its_import_prints_nothing", "print('hello')", "it prints 'hello'"),
     Bad("test_its_summary_is_one_line", "SUMMARY = 'one\\ntwo'", "its summary is 'one\\ntwo'"),
     Bad("test_good_uris_are_right", "def check(uri):\n    return 'no'", "returns 'no'"),
@@ -145,7 +150,7 @@ BADS = [
         "one URI gives 'not at",
     ),
     Bad("test_it_fetches_models", wrapped(found="found / 'model.safetensors'"), "model.safetensors"),
-    Bad("test_it_fetches_models", wrapped(found="str(found)"), "fetch('bad-10:there') returns '/"),
+    Bad("test_it_fetches_models", wrapped(found="str(found)"), "fetch('bad-11:there') returns '/"),
     Bad("test_fetching_again_gives_the_same", ANOTHER_PATH, "/link, the first", may="test_several_may_fetch_at_once"),
     Bad("test_a_killed_fetch_goes_on", IN_PLACE, "the next fetch gives"),
     Bad("test_several_may_fetch_at_once", ONE_DRAFT, "one of 4 at once gets"),

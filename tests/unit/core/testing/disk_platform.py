@@ -21,6 +21,8 @@ class DiskOptions(Options):
     """The platform."""
     url: str
     """Of Ray's dashboard."""
+    disk: bool = False
+    """Whether its machine has one."""
 
 def call(verb, path, text=""):
     """One call of the platform: make (once), write, remove, list."""
@@ -28,6 +30,8 @@ def call(verb, path, text=""):
         raise OSError("the quota is used up")
     if verb == "list":
         return sorted(entry.name for entry in path.glob("*"))
+    if verb == "run":
+        return subprocess.run(["true", text], check=True)
     path.parent.mkdir(exist_ok=True)
     if verb == "remove":
         return path.unlink(missing_ok=True)
@@ -57,6 +61,7 @@ class DiskBackend(ClusterBackend):
         for name, value in spec.secrets.items():
             call("write", place / name, value)
         call("make", place / "address")
+        call("make" if self.options.disk else "remove", place / "disk")
         progress("cluster", "ready", done=True)
         return self.describe(spec.name, "ready", created)
 
@@ -92,6 +97,11 @@ class DiskPlatform(Platform):
     def options(self) -> Mapping[str, Any]:
         """Where it is."""
         return {"folder": str(self._folder), "url": self._url}
+
+    @property
+    def other_options(self) -> Mapping[str, Any]:
+        """With a disk."""
+        return {**self.options, "disk": True}
 
     def made(self, name: str) -> Collection[str]:
         """A file for each thing; a number behind its name tells it from another one."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 Outcome = dict[str, tuple[str, str]]
 """By rule: `passed`, `skipped`, `failed` or `xfailed`, and what was said."""
+NEEDS = "rayllm-core>=0.1,<0.2"
+"""What a plugin's distribution requires."""
 _REPORT = """
 import json
 from pathlib import Path
@@ -26,14 +28,15 @@ def pytest_sessionfinish():
 """
 
 
-def install(site: Path, kind: str, name: str, code: str) -> None:
+def install(site: Path, kind: str, name: str, code: str, needs: str = NEEDS) -> None:
     """A distribution `rayllm-KIND-NAME` 0.3.1, with its entry point and one module."""
     site.mkdir(exist_ok=True)
     module = f"made_up_{name.replace('-', '_')}"
     (site / f"{module}.py").write_text(code)
     info = site / f"rayllm_{kind}_{name.replace('-', '_')}-0.3.1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: rayllm-{kind}-{name}\nVersion: 0.3.1\n")
+    told = f"Metadata-Version: 2.1\nName: rayllm-{kind}-{name}\nVersion: 0.3.1\nRequires-Dist: {needs}\n"
+    (info / "METADATA").write_text(told)
     (info / "entry_points.txt").write_text(f"[rayllm]\n{kind}-{name} = {module}\n")
 
 

@@ -42,7 +42,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     folder = tmp_path_factory.mktemp("bad")
     tests = ["from rayllm.testing import EngineConformance"]
     for number, bad in enumerate(ALL):
-        install(folder / "site", "engine", f"bad-{number}", f"{GOOD}\n{bad.code}\n{HOOK.format(name=f'bad-{number}')}")
+        install(
+            folder / "site",
+            "engine",
+            f"bad-{number}",
+            f"{GOOD}\n{bad.code}\n{HOOK.format(name=f'bad-{number}')}",
+            bad.needs,
+        )
         told: dict[str, Any] = {"engine": f"bad-{number}", "not_run": "" if bad.runs else "not here", **bad.of_class}
         body = "\n    ".join(f"{name} = {value!r}" for name, value in told.items())
         tests.append(f"class Test{number}(EngineConformance):\n    {body}")

@@ -33,7 +33,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     tests = ["from rayllm.testing import SourceConformance"]
     for number, bad in enumerate(ALL):
         name = f"bad-{number}"
-        install(folder / "site", "source", name, f"{GOOD}\n{bad.code}\n{HOOK.format(name=name)}")
+        install(folder / "site", "source", name, f"{GOOD}\n{bad.code}\n{HOOK.format(name=name)}", bad.needs)
         uris = {word: [f"{name}:{what}"] for word, what in (("good", "there"), ("bad", "no name"), ("missing", "gone"))}
         told: dict[str, Any] = {"scheme": name, **uris, **bad.of_class}
         body = "\n    ".join(f"{name} = {value!r}" for name, value in told.items())

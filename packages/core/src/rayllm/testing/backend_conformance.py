@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.errors import RayllmError
 from rayllm.testing.backend_kit.base import BackendBase
@@ -66,6 +68,27 @@ class BackendConformance(BackendBase):
         cure = "look for what is there by the cluster's name, before anything is made"
         self._require_made(first.name, first.things, "after a second ensure", cure)
         self._require(url == first.cluster.dashboard_url, f"a second ensure made another cluster at {url}", cure)
+
+    def test_ensure_follows_changed_options(self) -> None:
+        """The cluster that is there becomes what a new one would be, or a refusal says what to do. So it scales."""
+        if (other := self._bench.platform.other_options) is None:
+            pytest.skip("its platform names no other_options")
+        self._readable(other, "what `other_options` of its platform tells,")
+        name = self._up()
+        changed = self._bench.run("ensure", name, machine=self._bench.elsewhere, other=True)
+        if changed.error:
+            whole = {"ClusterError", "InputError"} & set(changed.error["kinds"]) and changed.error["cure"]
+            seen = f"ensure with changed options did this: {changed.words}"
+            self._require(whole, seen, "raise ClusterError(message, cure=…), or change the cluster")
+            return
+        self._ready(changed, "ensure with changed options")
+        fresh, before = self._bench.name(), self._standing.things
+        self._ready(self._bench.run("ensure", fresh, other=True), "ensure with other_options")
+        wanted = self._bench.made(fresh)
+        self._require(
+            wanted != before, f"`made` tells {wanted} with either options", "let `made` show what they change"
+        )
+        self._require_made(name, wanted, "after ensure with changed options", "make what is there so, or refuse to")
 
     def test_find_reads_the_platform(self) -> None:
         """All of it: whoever finds the cluster was not there when it was made."""
@@ -172,6 +195,16 @@ class BackendConformance(BackendBase):
             self._require(len(urls) == 1, f"two at once made clusters at {sorted(urls)}", cure)
             if not self.slow_start:
                 self._bench.run("destroy", name)
+
+    def test_its_platform_calls_are_all(self) -> None:
+        """Nothing leaves the process outside of `platform_calls`: what is done there is never killed."""
+        standing, destroyed = self._standing, self._bench.life.destroyed
+        found = self._bench.run("find", standing.name)
+        verbs = {"ensure": standing.outcome, "find": found, "destroy": destroyed}
+        for verb, outcome in verbs.items():
+            reached = ", ".join(dict.fromkeys(outcome.beside))
+            do = "name the function that does it in platform_calls, so that a run is killed there, too"
+            self._require(not reached, f"{verb} reached out beside platform_calls: {reached}", do)
 
     def test_a_failure_tells_cause_and_cure(self) -> None:
         """When the platform does not let the cluster come up."""

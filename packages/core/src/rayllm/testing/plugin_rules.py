@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from functools import cache
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any, ClassVar
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from rayllm import __version__
 from rayllm.plugins import PluginInfo, Plugins
+from rayllm.scaffold import core_range
 from rayllm.testing.conformance import Conformance
 
 IMPORT_MS = 100.0
 """Five times of what a plugin may take to be imported and asked."""
+IDLE_MS = 500.0
+"""Beside that it may read its files from a slow disk; whoever asks or sleeps takes longer, or will some day."""
+_CORE = "rayllm-core"
+_FROM = frozenset({">=", ">", "~=", "==", "==="})
+_UP_TO = frozenset({"<", "<=", "~=", "==", "==="})
 _SUMMARY = 80
 """Characters."""
 
@@ -71,6 +81,19 @@ class PluginRules(Conformance):
         point = f'[project.entry-points.rayllm] {self._kind}-{self._name()} = "your_module"'
         self._broken(f"no installed plugin offers it; {broken}", f"install the plugin, with {point}")
 
+    def test_it_names_a_range_of_core(self) -> None:
+        """With a core that it is not made for, a plugin is set aside in words, instead of failing at some command."""
+        self._offered()
+        info = self._info()
+        if info is None or info.distribution == _CORE:
+            return
+        wanted = f"{_CORE}{core_range(__version__)}"
+        found = _needs_core(info.distribution or "")
+        operators = {one.operator for need in found for one in need.specifier}
+        if not (operators & _FROM and operators & _UP_TO):
+            named = f"only names {', '.join(map(str, found))}" if found else f"does not name {_CORE}"
+            self._broken(f"its distribution {named}", f'dependencies = ["{wanted}"]')
+
     def test_its_import_is_light(self) -> None:
         """Every command that reads a file imports it: its own modules, pydantic and the standard library."""
         seen = [self._looked(), self._looked(elsewhere=True)]
@@ -80,6 +103,10 @@ class PluginRules(Conformance):
         if (least := min(one.get("cpu_ms", 0.0) for one in seen)) > IMPORT_MS:
             do = "put what takes long into functions; 20 ms are enough for a plugin"
             self._broken(f"its discovery takes {least:.0f} ms of CPU time (at most {IMPORT_MS:g})", do)
+
+        if (least := min(one.get("idle_ms", 0.0) for one in seen)) > IDLE_MS:
+            do = "ask, wait and read in functions, which are called once somebody uses the plugin"
+            self._broken(f"its discovery waits for {least:.0f} ms (at most {IDLE_MS:g})", do)
 
     def test_its_import_prints_nothing(self) -> None:
         """What programs read of a command has to stay clean."""
@@ -91,3 +118,13 @@ class PluginRules(Conformance):
         summary = self._offered().summary
         if not summary.strip() or "\n" in summary or len(summary) > _SUMMARY:
             self._broken(f"its summary is {summary!r}", f"say in one line of up to {_SUMMARY} characters what it is")
+
+
+def _needs_core(distribution: str) -> list[Requirement]:
+    """What a distribution requires of core, whatever its extras bring."""
+    try:
+        lines = requires(distribution) or []
+    except (PackageNotFoundError, ValueError):  # it is installed as a bare entry point
+        return []
+    found = [one for one in map(Requirement, lines) if canonicalize_name(one.name) == _CORE]
+    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]

@@ -4,51 +4,77 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from rayllm.backends import AnyBackend, Cluster
-from rayllm.plugins import Plugins
+from rayllm.backends import Cluster
 from rayllm.testing.backend_kit.bench import Bench, Standing
 from rayllm.testing.backend_kit.platform import Platform
 from rayllm.testing.backend_kit.runs import How, Outcome, Runner, Stop
-from rayllm.testing.conformance import Conformance
+from rayllm.testing.option_rules import OptionRules
+from rayllm.testing.outside.look import look
+from rayllm.testing.plugin_rules import installed
 
 
-class BackendBase(Conformance):
+@cache
+def seen(point: str, *, elsewhere: bool) -> dict[str, Any]:
+    """The plugin from outside, once for each backend."""
+    told, printed = look("rayllm.testing.backend_kit.probe", {"point": point}, elsewhere=elsewhere)
+    return {**told, "printed": printed}
+
+
+class BackendBase(OptionRules):
     """A backend on its platform: what the fixture `platform` of the plugin's own tests returns."""
 
     backend: ClassVar[str]
     """What a person writes after `backend:`; the plugin has to be installed."""
     platform_calls: ClassVar[Sequence[str]] = ("httpx.Client.send",)
-    """Functions through which the backend reaches its platform, by the name under which it looks them up, as
+    """All functions through which the backend reaches its platform, by the name under which it looks them up, as
     `unittest.mock.patch` wants them: a run is killed before and behind each call of them."""
     slow_start: ClassVar[bool] = False
     """True where a cluster takes seconds to come up: then one cluster meets all kills, one after another, instead of
     each kill a cluster of its own."""
     bound_s: ClassVar[float] = 60.0
     """Seconds that any method of the backend may take."""
-    _bench: ClassVar[Bench]
+    _opened: ClassVar[Bench]
+    _kind = "backend"
 
     @pytest.fixture(autouse=True)
     def _open_bench(self, request: pytest.FixtureRequest, platform: Platform) -> None:
         """Once for the class; what its rules made is gone when its last rule is through."""
         owner = request.node.getparent(pytest.Class)
-        if "_bench" in vars(owner.obj):
+        backend = installed().backends.get(self.backend)
+        if backend is None or "_opened" in vars(owner.obj):
             return
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rl-")))
             runner = Runner(self.backend, self.platform_calls, self.bound_s, folder)
-            owner.obj._bench = bench = Bench(_installed(self.backend), platform, stack.enter_context(runner))  # noqa: SLF001
+            owner.obj._opened = bench = Bench(backend, platform, stack.enter_context(runner))  # noqa: SLF001
             stack.callback(bench.close)
-            stack.callback(delattr, owner.obj, "_bench")
+            stack.callback(delattr, owner.obj, "_opened")
             owner.addfinalizer(stack.pop_all().close)
 
-    def _who(self) -> str:
-        return f'backend "{self.backend}"'
+    def _name(self) -> str:
+        return self.backend
+
+    def _seen(self, *, elsewhere: bool = False) -> dict[str, Any]:
+        info = self._info()
+        return seen(info.name if info else "", elsewhere=elsewhere)
+
+    def _valid(self) -> Mapping[str, Any]:
+        block = self._bench.platform.options
+        self._readable(block, "what `options` of its platform tells,")
+        return block
+
+    @property
+    def _bench(self) -> Bench:
+        """It on its platform."""
+        self._offered()
+        return self._opened
 
     @property
     def _standing(self) -> Standing:
@@ -110,12 +136,3 @@ class BackendBase(Conformance):
             f"after {when} and run again",
             "name what you make after the cluster, so that the next call finds it",
         )
-
-
-def _installed(name: str) -> AnyBackend:
-    """The backend that an installed plugin offers."""
-    plugins = Plugins.discover()
-    if name in plugins.backends:
-        return plugins.backends[name]
-    broken = [f"{info.title} is broken: {info.cause}" for info in plugins.broken]
-    raise AssertionError("\n".join([f'no installed plugin offers the backend "{name}"', *broken]))

@@ -84,14 +84,17 @@ class Bench:
             self._ports[name] = probe.getsockname()[1]
         return name
 
-    def start(self, verb: str, name: str, stop: Stop | None = None, *, machine: str = HERE) -> Run:
-        """Start a method."""
-        told = {"verb": verb, "name": name, "port": self._ports[name], "options": dict(self.platform.options)}
+    def start(self, verb: str, name: str, stop: Stop | None = None, *, machine: str = HERE, other: bool = False) -> Run:
+        """Start a method; with the platform's `other_options` if so wanted."""
+        options = self.platform.other_options if other else self.platform.options
+        told = {"verb": verb, "name": name, "port": self._ports[name], "options": dict(options or {})}
         return self._runner.start(machine, stop, {**told, "secrets": {SECRET: self.values[-1]}})
 
-    def run(self, verb: str, name: str, stop: Stop | None = None, *, machine: str = HERE) -> Outcome:
+    def run(
+        self, verb: str, name: str, stop: Stop | None = None, *, machine: str = HERE, other: bool = False
+    ) -> Outcome:
         """Run a method to its end."""
-        return self.start(verb, name, stop, machine=machine).outcome()
+        return self.start(verb, name, stop, machine=machine, other=other).outcome()
 
     def made(self, name: str) -> list[str]:
         """What the platform has of a cluster."""

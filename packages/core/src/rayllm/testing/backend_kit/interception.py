@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -10,14 +11,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
-REACHING = frozenset({"socket.connect", "subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "os.fork"})
-"""Python's audit events of a process that reaches out of itself."""
-STARTING = REACHING - {"socket.connect", "os.fork"}
-"""Those that hand an argument list to another program."""
+STARTING = frozenset({"subprocess.Popen", "os.posix_spawn", "os.system", "os.exec"})
+"""Python's audit events of handing an argument list to another program."""
+REACHING = STARTING | {"socket.connect", "http.client.send", "os.fork"}
+"""Those of a process that reaches out of itself."""
+SENDING = ("httpx.Client.send", "httpx.AsyncClient.send")
+"""Reaches out as well, and over a connection that is open already without an event."""
 _KILL = os.kill  # a backend's own may be among what is intercepted
 
 
@@ -39,19 +42,22 @@ class Interception:
         self._points = 0
         self._told: list[tuple[str, str, bool]] = []
         self._reached: list[str] = []
+        self._beside: list[str] = []
         self._exposed: list[str] = []
+        self._within = 0
+        """Platform calls that go on, in whatever thread: what they start is theirs."""
 
     def install(self, calls: Sequence[str]) -> None:
         """Put a point before and behind each of the named functions, and watch what leaves this process."""
+        for name in set(SENDING) - set(calls):
+            _replace(name, functools.partial(self._noted, name))
         for name in calls:
-            holder, _, attribute = name.rpartition(".")
-            owner = resolve_name(holder)
-            found = inspect.getattr_static(owner, attribute)
-            if isinstance(found, (classmethod, staticmethod)):
-                setattr(owner, attribute, type(found)(self._wrapped(found.__func__)))
-            else:
-                setattr(owner, attribute, self._wrapped(found))
+            _replace(name, self._wrapped)
         sys.addaudithook(self._audit)
+
+    def opened(self) -> None:
+        """Forget what opening the backend reached; a rule of its own looks at that."""
+        self._beside.clear()
 
     def progress(self, step: str, detail: str, *, done: bool = False) -> None:
         """A `rayllm.Progress` that remembers."""
@@ -67,27 +73,49 @@ class Interception:
             "points": self._points,
             "told": self._told,
             "reached": self._reached,
+            "beside": self._beside,
             "exposed": self._exposed,
         }
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._point()
-            try:
+            with self._call():
                 return function(*args, **kwargs)
-            finally:
-                self._point()
 
         @functools.wraps(function)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            self._point()
-            try:
+            with self._call():
                 return await function(*args, **kwargs)
-            finally:
-                self._point()
 
         return call_async if inspect.iscoroutinefunction(function) else call
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        self._point()
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+            self._point()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._within += more
+
+    def _noted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._reach(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    def _reach(self, what: str) -> None:
+        self._reached.append(what)
+        if not self._within:
+            self._beside.append(what)
 
     def _point(self) -> None:
         with self._lock:
@@ -104,11 +132,22 @@ class Interception:
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if event in REACHING:
-            self._reached.append(event)
+            self._reach(event)
         if event in STARTING:
             line = b"\0".join(_words(args[0])) if event == "os.system" else b"\0".join(_words(args[1]))
             if any(secret in line for secret in self._secrets):
                 self._exposed.append(event)
+
+
+def _replace(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Put another function in the place of a named one, of a module or of a class."""
+    holder, _, attribute = name.rpartition(".")
+    owner = resolve_name(holder)
+    found = inspect.getattr_static(owner, attribute)
+    if isinstance(found, (classmethod, staticmethod)):
+        setattr(owner, attribute, type(found)(wrap(found.__func__)))
+    else:
+        setattr(owner, attribute, wrap(found))
 
 
 def _words(argv: Any) -> list[bytes]:

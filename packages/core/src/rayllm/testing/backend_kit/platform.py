@@ -19,6 +19,14 @@ class Platform(ABC):
     def options(self) -> Mapping[str, Any]:
         """The `cluster.options` that the backend is opened with, as they would stand in a file."""
 
+    @property
+    def other_options(self) -> Mapping[str, Any] | None:
+        """Options that make another cluster of it, such as one more node; None where there are none.
+
+        `made` has to show the difference, unless the backend refuses to change a cluster that is there.
+        """
+        return None
+
     @abstractmethod
     def made(self, name: str) -> Collection[str]:
         """What there is now of the cluster `name`, one word for each thing; nothing once it is destroyed.

@@ -94,6 +94,7 @@ def _run(request: Mapping[str, Any], backend: AnyBackend, calls: list[str], wire
 def _act(request: Mapping[str, Any], backend: AnyBackend, interception: Interception) -> dict[str, Any]:
     """Open the backend, and call the method that was asked for."""
     opened: ClusterBackend = backend.open(backend.options.model_validate_json(json.dumps(request["options"])))
+    interception.opened()
     name, value = request["name"], None
     if request["verb"] == "ensure":
         spec = {"gateway_host": "127.0.0.1", "gateway_port": request["port"], "secrets": request["secrets"]}

@@ -54,6 +54,8 @@ class Outcome:
     """Step, detail and whether it is done, of every progress."""
     reached: Sequence[str] = ()
     """Audit events of reaching out of the process."""
+    beside: Sequence[str] = ()
+    """Those behind `open` that happened outside of every platform call."""
     exposed: Sequence[str] = ()
     """Those whose argument list had a secret in it."""
     output: str = ""

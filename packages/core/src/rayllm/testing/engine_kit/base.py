@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
 from rayllm.engines import AnyEngine
-from rayllm.testing.engine_kit import samples
+from rayllm.testing.option_rules import OptionRules
 from rayllm.testing.outside.look import look
-from rayllm.testing.plugin_rules import PluginRules
 
 _PROBE = "rayllm.testing.engine_kit.probe"
 
@@ -25,7 +22,7 @@ def seen(name: str, point: str, blocks: str, *, elsewhere: bool) -> dict[str, An
     return {**told, "printed": printed}
 
 
-class EngineRules(PluginRules):
+class EngineRules(OptionRules):
     """Who is tested. `EngineConformance` has the rules."""
 
     engine: ClassVar[str]
@@ -48,14 +45,13 @@ class EngineRules(PluginRules):
         found: AnyEngine = self._offered()
         return found
 
+    def _valid(self) -> Mapping[str, Any]:
+        return self._blocks()[0]
+
     def _blocks(self) -> list[dict[str, Any]]:
         """The author's samples of options, each valid."""
-        engine, blocks = self._found(), [dict(block) for block in self.options] or [{}]
+        self._found()
+        blocks = [dict(block) for block in self.options] or [{}]
         for block in (*blocks, *self.feature_options.values()):
-            try:
-                samples.read(engine.options, block)
-            except ValidationError as error:
-                told = error.errors(include_url=False, include_input=False)[0]
-                where = ".".join(map(str, told["loc"]))
-                self._broken(f"the sample {dict(block)} is not valid: {where}: {told['msg']}", "set valid `options`")
+            self._readable(block, "the sample")
         return blocks
