@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rayllm_backend_multinode
 
+from rayllm import ClusterError, ClusterSpec
 from rayllm.testing import BackendConformance, Platform
 
 RAY_START = '''
@@ -45,6 +47,7 @@ class Machine(Platform):
     """This machine, where the stand-in for Ray fails for the clusters that have a file in `broken_ones`."""
 
     options: Mapping[str, Any] = {"workers": 1, "cpus": 1}
+    other_options: Mapping[str, Any] = {"workers": 0, "cpus": 1}
 
     def __init__(self, broken_ones: Path) -> None:
         self._broken_ones = broken_ones
@@ -114,3 +117,19 @@ class TestMultinode(BackendConformance):
             patch.syspath_prepend(str(folder / "path"))
             patch.setenv("STAND_IN", str(broken_ones))
             yield Machine(broken_ones)
+
+
+def test_a_cluster_with_other_cpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do; nothing is started or ended."""
+    (tmp_path / "record").write_text('["a-token", 20000, 4]')
+    for name, found in {"place": tmp_path, "home": tmp_path, "raylets": [1]}.items():
+        monkeypatch.setattr(rayllm_backend_multinode, name, lambda *_, found=found: found)
+    backend = rayllm_backend_multinode.Multinode(rayllm_backend_multinode.MultinodeOptions(cpus=2))
+    spec = ClusterSpec(name="demo", gateway_host="127.0.0.1", gateway_port=8000)
+    with pytest.raises(ClusterError, match="other cpus") as caught:
+        backend.ensure(spec, quiet)
+    assert caught.value.cure == "rayllm down, then rayllm up"
+
+
+def quiet(step: str, detail: str, *, done: bool = False) -> None:
+    """Nobody looks on."""

@@ -31,7 +31,7 @@ class MultinodeOptions(Options):
     workers: int = Field(default=1, ge=0, le=8)
     """Nodes beside the head."""
     cpus: int = Field(default=2, ge=1)
-    """CPU cores that each node says it has, whatever the machine has. A node that runs keeps its own."""
+    """CPU cores that each node says it has, whatever the machine has. `rayllm down` comes before a change of them."""
 
 
 class Multinode(ClusterBackend):
@@ -41,18 +41,21 @@ class Multinode(ClusterBackend):
         self.options = options
 
     def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:
-        """Start the nodes that don't run."""
+        """Start the nodes that don't run, and end those that are too many."""
         with alone() as lock:
             for name, value in spec.secrets.items():
                 write(home() / "secrets" / name, value)
             if created := not raylets(spec.name, 0):
-                clear(spec.name)  # what a dead head or a killed command left
-                record = [secrets.token_hex(32), 31000 + 4 * secrets.randbelow(400)]  # a port is taken? rayllm up again
-                write(place(spec.name) / "record", json.dumps(record))
-            for number in range(1 + self.options.workers):
-                if not raylets(spec.name, number):
-                    progress("cluster", f"starting node {number}")
-                    start(spec.name, number, self.options.cpus, lock)
+                clear(place(spec.name))  # what a dead head or a killed command left
+                port = 20000 + 4 * (os.getpid() % 3000)  # it is taken? rayllm up again
+                write(place(spec.name) / "record", json.dumps([secrets.token_hex(32), port, self.options.cpus]))
+            elif json.loads((place(spec.name) / "record").read_text())[2:] != [self.options.cpus]:
+                raise ClusterError("its nodes run with other cpus", cure="rayllm down, then rayllm up")
+            for surplus in place(spec.name).glob(f"[{1 + self.options.workers}-9]"):
+                clear(surplus)
+            for number in [number for number in range(1 + self.options.workers) if not raylets(spec.name, number)]:
+                progress("cluster", f"starting node {number}")
+                start(spec.name, number, self.options.cpus, lock)
         progress("cluster", "ready", done=True)
         return replace(describe(spec.name), created=created)
 
@@ -63,17 +66,16 @@ class Multinode(ClusterBackend):
     def destroy(self, name: str, progress: Progress) -> None:
         """End its processes and remove its files."""
         with alone():
-            clear(name)
+            clear(place(name))
         progress("cluster", "gone", done=True)
 
 
 def describe(name: str) -> Cluster:
     """The cluster as the machine has it. A head's main process is the last that starts: with it Ray answers."""
-    token, port = json.loads((place(name) / "record").read_text())
-    url = f"http://127.0.0.1:{port + 1}"
-    cluster = Cluster(name=name, dashboard_url=url, gateway_url="", token=token, serve_port=port + 3)
-    gone = f"its head does not run, see {place(name)}/0.log; to start it anew: rayllm up"
-    return cluster if raylets(name, 0) else replace(cluster, state="failed", reason=gone)
+    token, port, *_ = json.loads((place(name) / "record").read_text())
+    url, log = f"http://127.0.0.1:{port + 1}", f"{place(name)}/0.log"
+    made = Cluster(name=name, dashboard_url=url, gateway_url="", token=token, serve_port=port + 3)
+    return made if raylets(name, 0) else replace(made, state="failed", reason=f"its head ended, see {log}; rayllm up")
 
 
 def home() -> Path:
@@ -107,35 +109,33 @@ def write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def processes(folder: Path, words: str = "") -> list[int]:
+def processes(folder: Path, words: str = "") -> Iterator[int]:
     """Those that work in a folder, with these words in their command lines."""
-    found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             if (process / "cwd").readlink().is_relative_to(folder) and words in (process / "cmdline").read_text():
-                found.append(int(process.name))
-    return found
+                yield int(process.name)
 
 
 def raylets(name: str, number: int) -> list[int]:
     """The main process of a node: none, or one."""
-    return processes(place(name) / str(number), "raylet/raylet")
+    return list(processes(place(name) / str(number), "raylet/raylet"))
 
 
-def clear(name: str) -> None:
+def clear(folder: Path) -> None:
     """Kill until nothing is left, since what is killed may just have started something; then remove the files."""
-    while found := processes(place(name)):
+    while found := list(processes(folder)):
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(place(name), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(name: str, number: int, cpus: int, lock: TextIOWrapper) -> None:
     """Start a node, with a folder and an address of its own; it stays when this command ends."""
     folder, log = place(name) / str(number), place(name) / f"{number}.log"
     folder.mkdir(exist_ok=True)
-    token, port = json.loads((place(name) / "record").read_text())
+    token, port, *_ = json.loads((place(name) / "record").read_text())
     head = ["--head", f"--port={port}", f"--dashboard-port={port + 1}", f"--ray-client-server-port={port + 2}"]
     argv = ["sh", "-c", 'exec "$@" > "$0" 2>&1 < /dev/null', str(log), sys.executable, "-m", "ray.scripts.scripts"]
     argv += ["start", *([f"--address=127.0.0.2:{port}"] if number else [*head, "--include-dashboard=true"])]
