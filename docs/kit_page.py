@@ -29,7 +29,7 @@ def kit_page() -> str:
     methods = [
         (f"`{name}{signature(method)}`", " ".join(first_paragraph(method).split()))
         for name, method in vars(Platform).items()
-        if name in Platform.__abstractmethods__
+        if not name.startswith("_")
     ]
     blocks += ["## `Platform`", first_paragraph(Platform), table(("method", "what it tells"), *methods)]
     return joined(blocks)

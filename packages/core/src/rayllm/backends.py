@@ -81,8 +81,11 @@ class ClusterBackend(ABC):
     def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:
         """Create the cluster or take the one that is there, and wait until Ray answers.
 
+        One that was made with other options becomes what a new one would be, or is refused.
+
         Raises:
-            ClusterError: it can't be brought up; what was made stays and the next call picks it up.
+            ClusterError: it can't be brought up; what was made stays and the next call picks it up. Or it can't be
+                changed to what the options ask for, and the cure says what to do.
         """
 
     @abstractmethod
