@@ -189,7 +189,9 @@ def scaffold(session: nox.Session) -> None:
     """A plugin of each kind as `rayllm plugins new` makes it: its own tests, style and types."""
     place = Path(session.create_tmp()).absolute() / "new"
     shutil.rmtree(place, ignore_errors=True)
-    session.install("-c", CONSTRAINTS, f"{wheel(session, CORE)}[testing]", "mypy", "ruff", env=uv_settings())
+    # exactly these: what an earlier run made is still installed, and its files are gone
+    core = f"{wheel(session, CORE)}[testing]"
+    session.install("--exact", "-c", CONSTRAINTS, core, "mypy", "ruff", env=uv_settings())
     for kind in ("engine", "backend", "source"):
         folder = place / f"rayllm-{kind}-made-up"
         session.run("rayllm", "plugins", "new", kind, "made-up", "--into", str(place))

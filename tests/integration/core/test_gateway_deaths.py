@@ -167,7 +167,12 @@ def test_the_death_of_the_other_haproxy_counts_nothing_twice(gateway: Any, upstr
     assert asked(gateway, 4) == [200] * 4
     os.kill(gateway.haproxies("large.cfg")["worker"], signal.SIGKILL)
     deaths: list[str] = []
-    gateway.until(lambda: deaths.extend(gateway.haproxy.wait(0.1)) or deaths)
+
+    def heard() -> bool:
+        deaths.extend(gateway.haproxy.wait(0.1))
+        return bool(deaths)
+
+    gateway.until(heard)
     assert deaths[0].startswith("large.cfg ")
     assert sum(counters.counted(gateway.haproxy._keeping.run_dir).values()) == 4
 

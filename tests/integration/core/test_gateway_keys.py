@@ -275,7 +275,7 @@ def test_one_connection_is_not_one_request(gateway: Any, upstream: Any) -> None:
         (86400, {"tokens_per_minute": 5}, "minute"),
     ],
 )
-def test_tokens_that_are_used_up(gateway: Any, upstream: Any, step: int, limits: dict[str, int], period: str) -> None:
+def test_tokens_that_are_used_up(gateway: Any, upstream: Any, step: int, limits: dict[str, Any], period: str) -> None:
     """Which of them, and the time until there are new ones, are told; afterwards the key works again by itself."""
     _wait_for_room_in_the_minute()
     until = (int(time.time()) // step + 1) * step

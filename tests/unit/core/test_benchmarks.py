@@ -156,9 +156,11 @@ def test_health_checks_are_counted(
     """As HAProxy counts them, over whole rounds of them; none at all is a mistake of the benchmark."""
     told = iter([PROFILE.format(count) for count in shown])
     (tmp_path / "haproxy.cfg").write_text("default-server check inter 6s fastinter 500ms\n")
-    monkeypatch.setattr(scale.sockets, "ask", lambda *asked: next(told) if "show" in asked[-1] else "")
+    monkeypatch.setattr(
+        "benchmarks.gateway.scale.sockets.ask", lambda *asked: next(told) if "show" in asked[-1] else ""
+    )
     waited: list[float] = []
-    monkeypatch.setattr(scale.time, "sleep", waited.append)
+    monkeypatch.setattr("benchmarks.gateway.scale.time.sleep", waited.append)
     side = Side("it", 1, list)
     if rate is None:
         with pytest.raises(SystemExit, match="it: no health check within 12 s"):
