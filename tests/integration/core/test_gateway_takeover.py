@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from rayllm.serving.haproxy.process import HAProxy
-from rayllm.serving.haproxy.view import GatewayView, ModelRoute
+from rayllm.serving.haproxy.view import GatewayView, KeyRule, ModelRoute
 
 CHAT = "/v1/chat/completions"
 _UPDATES = 6
@@ -48,3 +50,22 @@ def test_updates_lose_no_request(gateway: Any, upstream: Any, tmp_path: Path) ->
     serving.stop(0)
     assert set(answers) == {200}
     assert len(answers) > _UPDATES * _CLIENTS
+
+
+def test_an_update_begins_no_count_anew(gateway: Any, upstream: Any, tmp_path: Path) -> None:
+    """What a key has asked for in this minute counts at the next gateway, too."""
+    keys = (KeyRule("team", (sha256(b"secret").hexdigest().upper(),), requests_per_minute=5),)
+    view = replace(gateway.view(ModelRoute("a", "k", (upstream("a1").route,))), keys=keys)
+    gateway.haproxy.start(view)
+
+    def asked(times: int) -> list[int]:
+        return [gateway.ask("POST", CHAT, {"model": "a"}, x_api_key="secret")[0] for _ in range(times)]
+
+    assert asked(4) == [200] * 4
+    successor = HAProxy(tmp_path / "next.log", tmp_path / "next-access.log")
+    successor.start(replace(view, run_dir=tmp_path / "next"))
+    try:
+        gateway.haproxy.stop(10)
+        assert asked(3) == [200, 429, 429]
+    finally:
+        successor.stop(0)

@@ -77,11 +77,15 @@ class HAProxy:
             self._end(0)
             self._claim = self._claim or PortClaim.take(view.deployment, view.host, view.port)
             self._untold = self._remembered()
+            predecessor = next(_others(view.run_dir, RUNTIME_SOCKET), None)
             try:
-                self._launch(view, self._claim)
+                self._launch(view, self._claim, predecessor)
             except BaseException:
                 self.stop(0)
                 raise
+            if predecessor:
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    self._untold = {**counters.counted(predecessor), **self._untold}
             self._remind(view.run_dir)
 
     def apply(self, view: GatewayView) -> None:
@@ -144,7 +148,7 @@ class HAProxy:
                 self._claim.release()
                 self._claim = None
 
-    def _launch(self, view: GatewayView, claim: PortClaim) -> None:
+    def _launch(self, view: GatewayView, claim: PortClaim, predecessor: Path | None) -> None:
         view.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         view.run_dir.chmod(0o700)
         program, wanted = _program(view), _contents(view)
@@ -162,7 +166,7 @@ class HAProxy:
                 view.host,
                 view.port,
                 deployment=view.deployment,
-                predecessor=next(_others(view.run_dir, RUNTIME_SOCKET), None),
+                predecessor=predecessor,
                 node=self._node,
                 inherited=Inherited(out, err, claim.lock),
             )
