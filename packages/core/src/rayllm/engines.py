@@ -54,6 +54,11 @@ class Environment:
     """Text files laid among the installed packages, by their paths in `site-packages`: what stands in for a package
     that can't be had for a device, or a `.pth` file. Another text makes another environment."""
 
+    @property
+    def needed(self) -> str:
+        """The requirement by which a Python is known to have the engine; empty for an engine that needs nothing."""
+        return self.provides or next(iter(self.requires), "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch(Generic[OptionsT]):

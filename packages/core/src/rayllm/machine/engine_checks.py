@@ -67,7 +67,7 @@ def environment_checks(wanted: Wanted) -> Iterator[Check]:
         environment = engine.environment_for(device)
     except KeyError:
         return  # `validate` has said so, or nobody asked
-    needed = environment.provides or next(iter(environment.requires), "")
+    needed = environment.needed
     folder = folder_of(engine.name, environment, device)
     if choice != "auto" or not needed or interpreters.satisfied_here(needed):
         yield Check(name=name, detail=ensure_environment(engine, choice, device, lambda _: None))

@@ -112,8 +112,7 @@ class EngineReplica:
         python = await asyncio.to_thread(
             ensure_environment, engine, self.spec.environment, self._device, self._member.detail
         )
-        facts = await asyncio.to_thread(facts_of, engine, python, self._device)
-        self._member.tell({"version": facts["version"], "environment": facts["environment"], "device": facts["device"]})
+        self._member.tell(await asyncio.to_thread(facts_of, engine, python, self._device))
         await asyncio.to_thread(
             check_arguments,
             engine,

@@ -29,7 +29,7 @@ class LaterReport(TypedDict, total=False):
     guard: tuple[str, int]
     """Address and port of its guard, by which it is reached from other machines."""
     version: str
-    """Of the engine's own package."""
+    """Of the engine's own package; empty for an engine that needs none."""
     environment: str
     """Name of the environment that RayLLM built for the engine; else the path of its interpreter."""
     device: str

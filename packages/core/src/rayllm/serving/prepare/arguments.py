@@ -62,8 +62,7 @@ def ask(engine: AnyEngine, python: str, device: Device, file: Path) -> None:
     """
     if engine.arguments is None:
         raise ValueError(f"engine {engine.name} has no arguments")
-    environment = engine.environment_for(device)
-    package = Requirement(environment.provides or next(iter(environment.requires))).name
+    package = Requirement(engine.environment_for(device).needed).name
     interpreters.run_script(python, _SCRIPT, package, str(file), code=engine.arguments.parser)
 
 

@@ -10,7 +10,6 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypedDict
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -18,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from rayllm.engines import AnyEngine, Device, Environment
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
+from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.prepare import interpreters, uv
 from rayllm.serving.prepare.room import full_disk_told, require_room
 from rayllm.serving.prepare.torch_builds import cpu_torch_flags
@@ -26,17 +26,6 @@ from rayllm.sources import FetchProgress
 
 MARKER = "rayllm-environment.json"
 """Written last into a built environment: without it the build is not finished."""
-
-
-class EngineFacts(TypedDict):
-    """What people are told of a running engine."""
-
-    version: str
-    """Of its own package; empty for an engine that needs none."""
-    environment: str
-    """Name of the environment that was built for it; else the path of its interpreter."""
-    device: str
-    """`cpu` or `cuda`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +60,7 @@ def ensure_environment(engine: AnyEngine, choice: str, device: Device, report: F
         wanted = engine.environment_for(device)
     except KeyError:
         raise InputError(f"engine {engine.name!r} does not run on {device.kind!r}") from None
-    needed = wanted.provides or next(iter(wanted.requires), "")
+    needed = wanted.needed
     if choice == "auto":
         if not needed or interpreters.satisfied_here(needed):
             return sys.executable
@@ -82,10 +71,9 @@ def ensure_environment(engine: AnyEngine, choice: str, device: Device, report: F
     return python
 
 
-def facts_of(engine: AnyEngine, python: str, device: Device) -> EngineFacts:
+def facts_of(engine: AnyEngine, python: str, device: Device) -> LaterReport:
     """What people are told of an engine that runs with this interpreter."""
-    wanted = engine.environment_for(device)
-    needed = wanted.provides or next(iter(wanted.requires), "")
+    needed = engine.environment_for(device).needed
     version = interpreters.version_of(python, Requirement(needed).name) if needed else None
     folder = Path(python).parents[1]
     environment = folder.name if folder.parent == home() / "environments" else python
