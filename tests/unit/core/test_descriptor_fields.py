@@ -41,6 +41,7 @@ WRONG = [
     ("source", "summary", None, "is no text"),
     ("source", "check", None, "is not a function"),
     ("source", "fetch", "web", "is not a function"),
+    ("source", "look", "web", "is neither None nor a function"),
 ]
 
 

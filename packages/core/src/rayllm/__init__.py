@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.events import Applied, CommandFailed, Event, ModelFailed, ModelReady, PlanMade, Removed, Scaled
     from rayllm.hookspecs import hookimpl
-    from rayllm.sources import FetchProgress, ModelSource
+    from rayllm.sources import FetchProgress, ModelFiles, ModelSource
 
 _HOMES = {
     "rayllm.aio": ("AsyncRayLLM",),
@@ -42,7 +42,7 @@ _HOMES = {
         *("Applied", "CommandFailed", "Event", "ModelFailed", "ModelReady", "PlanMade", "Removed", "Scaled"),
     ),
     "rayllm.hookspecs": ("hookimpl",),
-    "rayllm.sources": ("FetchProgress", "ModelSource"),
+    "rayllm.sources": ("FetchProgress", "ModelFiles", "ModelSource"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -73,6 +73,7 @@ __all__ = [
     "KeyUsage",
     "Launch",
     "ModelFailed",
+    "ModelFiles",
     "ModelReady",
     "ModelSource",
     "ModelStatus",

@@ -75,7 +75,13 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "capabilities": _WORDS,
         "check": _FUNCTION_OR_NONE,
     },
-    ModelSource: {"scheme": _TEXT, "summary": _TEXT, "check": _FUNCTION, "fetch": _FUNCTION},
+    ModelSource: {
+        "scheme": _TEXT,
+        "summary": _TEXT,
+        "check": _FUNCTION,
+        "fetch": _FUNCTION,
+        "look": _FUNCTION_OR_NONE,
+    },
 }
 
 

@@ -40,8 +40,25 @@ def fetch(name: str, version: str | None, inside: PurePosixPath, cache: Path, re
     files = _lookup(found, name, inside)
     for file in files:
         _verify(found, file)
-    here = Path(str(found.locate_file(files[0])))
-    depth = len(files[0].parts) - _matching(files[0], name, inside)
+    return _place(found, files[0], name, inside)
+
+
+def find(name: str, version: str | None, inside: PurePosixPath, cache: Path) -> Path:
+    """The same where it is on this machine already; nothing is fetched, nor compared with the record.
+
+    Raises:
+        InputError: it is not here, or has no such file.
+    """
+    found = _installed(name, version) or _fetched(name, version, cache)
+    if found is None:
+        raise InputError(f"the distribution {name} is not on this machine")
+    return _place(found, _lookup(found, name, inside)[0], name, inside)
+
+
+def _place(found: metadata.Distribution, file: metadata.PackagePath, name: str, inside: PurePosixPath) -> Path:
+    """Where `inside` is, of which `file` is a part."""
+    here = Path(str(found.locate_file(file)))
+    depth = len(file.parts) - _matching(file, name, inside)
     return here.parents[depth - 1] if depth else here
 
 

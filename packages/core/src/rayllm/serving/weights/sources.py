@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 from rayllm.errors import InputError
 from rayllm.serving.weights.hub_uri import check_hub
-from rayllm.sources import FetchProgress, ModelSource
+from rayllm.sources import FetchProgress, ModelFiles, ModelSource
 
 _PACKAGE = re.compile(
     r"package:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:@(?P<version>[A-Za-z0-9.+!_-]+))?/(?P<inside>.+)"
@@ -44,6 +46,21 @@ def fetch_file(uri: str, cache: Path, report: FetchProgress) -> Path:
     return path.absolute()
 
 
+def look_at_file(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
+    """What is at that path on this machine.
+
+    Raises:
+        InputError: there is nothing at that path.
+    """
+    from rayllm.looking.local import local_files
+
+    del cache, secrets
+    path = Path(uri.removeprefix("file:")).expanduser()
+    if not path.exists():
+        raise InputError(f"there is no {path} on this machine")
+    return local_files(path)
+
+
 def parse_package(uri: str) -> tuple[str, str | None, PurePosixPath] | None:
     """Distribution (or import folder), version if one is asked for, and path below it; None if it has another form."""
     match = _PACKAGE.fullmatch(uri)
@@ -74,6 +91,22 @@ def fetch_package(uri: str, cache: Path, report: FetchProgress) -> Path:
     return fetch(*parsed, cache, report)
 
 
+def look_at_package(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
+    """What is at that path inside a distribution that is installed or was fetched here.
+
+    Raises:
+        InputError: there is none, or it has no such file.
+    """
+    from rayllm.looking.local import local_files
+    from rayllm.serving.weights.package_source import find
+
+    del secrets
+    parsed = parse_package(uri)
+    if parsed is None:
+        raise InputError(f"source {uri!r}: {check_package(uri)}")
+    return local_files(find(*parsed, cache))
+
+
 def fetch_hub(uri: str, cache: Path, report: FetchProgress) -> Path:
     """A model, or one GGUF file, of a repository on the Hugging Face hub.
 
@@ -86,8 +119,25 @@ def fetch_hub(uri: str, cache: Path, report: FetchProgress) -> Path:
     return fetch(uri, cache, report)
 
 
-FILE = ModelSource(scheme="file", summary="a path on the nodes", check=check_file, fetch=fetch_file)
+def look_at_hub(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
+    """What was fetched here, else what the hub shows of the repository.
+
+    Raises:
+        RayllmError: the hub does not show it.
+    """
+    from rayllm.looking.hub import hub_files
+
+    return hub_files(uri, cache, secrets)
+
+
+FILE = ModelSource(scheme="file", summary="a path on the nodes", check=check_file, fetch=fetch_file, look=look_at_file)
 PACKAGE = ModelSource(
-    scheme="package", summary="a file inside a Python distribution", check=check_package, fetch=fetch_package
+    scheme="package",
+    summary="a file inside a Python distribution",
+    check=check_package,
+    fetch=fetch_package,
+    look=look_at_package,
 )
-HUB = ModelSource(scheme="hf", summary="a repository on the Hugging Face hub", check=check_hub, fetch=fetch_hub)
+HUB = ModelSource(
+    scheme="hf", summary="a repository on the Hugging Face hub", check=check_hub, fetch=fetch_hub, look=look_at_hub
+)
