@@ -23,6 +23,10 @@ EVERYTHING = {
     "mem_fraction_static": 0.5,
     "max_total_tokens": 4096,
     "tp_size": 2,
+    "pp_size": 2,
+    "dp_size": 2,
+    "attn_dp_size": 2,
+    "ep_size": 2,
     "max_running_requests": 4,
     "seed": 1,
     "trust_remote_code": True,
@@ -54,12 +58,12 @@ def test_the_list_is_of_the_pinned_package(kind: str) -> None:
 def test_every_flag_that_rayllm_writes_exists(kind: str) -> None:
     """All options set at once."""
     assert set(EVERYTHING) == set(SglangOptions.model_fields) - {"engine_args"}
-    gpus = 2 if kind == "cuda" else 0
+    gpus = 8 if kind == "cuda" else 0
     launch = Launch(
         python="python",
         model_path="/m",
         model_name="m",
-        options=SglangOptions.model_validate({**EVERYTHING, "tp_size": max(gpus, 1)}),
+        options=SglangOptions.model_validate(EVERYTHING),
         host="127.0.0.1",
         port=2000,
         device=Device(kind=kind),

@@ -114,24 +114,44 @@ def test_every_typed_option_has_its_flag() -> None:
     ]
 
 
-@pytest.mark.parametrize(("asked", "gpus", "parts"), [(None, 4, 4), (2, 4, 2), (None, 1, None), (1, 4, None)])
-def test_tensor_parallel_on_gpus(asked: int | None, gpus: int, parts: int | None) -> None:
-    """By default one part for each GPU."""
-    options = {} if asked is None else {"tp_size": asked}
-    assert flags(CUDA, options, gpus=gpus) == ([f"--tp-size={parts}"] if parts else [])
+@pytest.mark.parametrize(
+    ("options", "gpus", "said"),
+    [
+        ({}, 1, []),
+        ({}, 4, ["--tp-size=4"]),
+        ({"tp_size": 4}, 4, ["--tp-size=4"]),
+        ({"pp_size": 2}, 4, ["--tp-size=2", "--pp-size=2"]),
+        ({"dp_size": 4}, 4, ["--dp-size=4"]),
+        ({"dp_size": 2}, 4, ["--tp-size=2", "--dp-size=2"]),
+        ({"attn_dp_size": 8, "ep_size": 8}, 8, ["--tp-size=8", "--attn-dp-size=8", "--ep-size=8"]),
+    ],
+)
+def test_shapes_on_gpus(options: dict[str, Any], gpus: int, said: list[str]) -> None:
+    """By default tensor parallel over the GPUs that the other sizes leave."""
+    assert flags(CUDA, options, gpus=gpus) == said
+
+
+def test_tensor_parallel_on_a_cpu_shares_the_cores() -> None:
+    """Two parts on four cores: two threads each, on cores of their own."""
+    command = launch(AVX512, {"tp_size": 2}, cpus=4)
+    assert "--tp-size=2" in command.argv
+    assert command.env["OMP_NUM_THREADS"] == "2"
+    assert command.env["SGLANG_CPU_OMP_THREADS_BIND"] == "0-1|2-3"
 
 
 @pytest.mark.parametrize(
-    ("device", "gpus", "words", "cure"),
+    ("options", "gpus", "words", "cure"),
     [
-        (CUDA, 2, "tp_size 4 is more than the 2 GPUs", "resources.gpus: 4"),
-        (AVX2, 0, "tp_size 4: on a CPU a replica is one part", "leave tp_size out"),
+        ({"tp_size": 4}, 2, "tensor parallel 4 makes 4 parts, more than the 2 GPUs of a replica", "come to 4 GPUs"),
+        ({"tp_size": 2}, 4, "tensor parallel 2 makes 2 parts, less than the 4 GPUs of a replica", "product is 4"),
+        ({"attn_dp_size": 3}, 4, "attn_dp_size 3 does not divide the tensor parallel size 4", "a divisor of 4"),
+        ({"ep_size": 8}, 4, "ep_size 8 does not divide the tensor parallel size 4", "a divisor of 4"),
     ],
 )
-def test_more_parts_than_there_can_be(device: Device, gpus: int, words: str, cure: str) -> None:
+def test_shapes_that_can_t_work(options: dict[str, Any], gpus: int, words: str, cure: str) -> None:
     """Refused before anything starts, with what to change."""
     with pytest.raises(InputError, match=words) as caught:
-        launch(device, {"tp_size": 4}, gpus=gpus)
+        launch(CUDA, options, gpus=gpus)
     assert caught.value.cure is not None
     assert cure in caught.value.cure
 

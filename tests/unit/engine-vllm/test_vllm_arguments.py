@@ -24,6 +24,9 @@ EVERYTHING = {
     "gpu_memory_utilization": 0.5,
     "kv_cache_gb": 1,
     "tensor_parallel_size": 2,
+    "pipeline_parallel_size": 2,
+    "data_parallel_size": 2,
+    "enable_expert_parallel": True,
     "max_num_seqs": 4,
     "enforce_eager": False,
     "seed": 1,
@@ -75,7 +78,7 @@ def test_every_flag_that_rayllm_writes_exists(kind: str) -> None:
             host="127.0.0.1",
             port=2000,
             device=Device(kind=kind),
-            gpus=2 if kind == "cuda" else 0,
+            gpus=8 if kind == "cuda" else 0,
         )
         (command,) = commands(launch)
         written = [word.partition("=")[0] for word in command.argv if word.startswith("--")]

@@ -122,11 +122,29 @@ def test_lora() -> None:
     assert flags(CUDA, options, gpus=1) == ["--enable-lora", "--max-loras=4", "--max-lora-rank=64"]
 
 
-@pytest.mark.parametrize(("asked", "gpus", "parts"), [(None, 4, 4), (2, 4, 2), (None, 1, None), (1, 4, None)])
-def test_tensor_parallel_on_gpus(asked: int | None, gpus: int, parts: int | None) -> None:
-    """By default one part for each GPU."""
-    options = {} if asked is None else {"tensor_parallel_size": asked}
-    assert flags(CUDA, options, gpus=gpus) == ([f"--tensor-parallel-size={parts}"] if parts else [])
+@pytest.mark.parametrize(
+    ("options", "gpus", "said"),
+    [
+        ({}, 1, []),
+        ({}, 4, ["--tensor-parallel-size=4"]),
+        ({"tensor_parallel_size": 4}, 4, ["--tensor-parallel-size=4"]),
+        ({"pipeline_parallel_size": 2}, 4, ["--tensor-parallel-size=2", "--pipeline-parallel-size=2"]),
+        ({"data_parallel_size": 4}, 4, ["--data-parallel-size=4"]),
+        (
+            {"data_parallel_size": 8, "enable_expert_parallel": True},
+            8,
+            ["--data-parallel-size=8", "--enable-expert-parallel"],
+        ),
+        (
+            {"data_parallel_size": 2, "pipeline_parallel_size": 2},
+            8,
+            ["--tensor-parallel-size=2", "--pipeline-parallel-size=2", "--data-parallel-size=2"],
+        ),
+    ],
+)
+def test_shapes_on_gpus(options: dict[str, Any], gpus: int, said: list[str]) -> None:
+    """By default tensor parallel over the GPUs that the other sizes leave."""
+    assert flags(CUDA, options, gpus=gpus) == said
 
 
 def test_tensor_parallel_on_a_cpu_shares_the_cores() -> None:
@@ -136,12 +154,12 @@ def test_tensor_parallel_on_a_cpu_shares_the_cores() -> None:
     assert command.env["OMP_NUM_THREADS"] == "2"
 
 
-def test_more_parts_than_gpus() -> None:
-    """Refused before anything starts, with the resource to change."""
-    with pytest.raises(InputError, match="tensor_parallel_size 4 is more than the 2 GPUs") as caught:
+def test_another_number_of_parts_than_gpus() -> None:
+    """Refused before anything starts, with what to change."""
+    with pytest.raises(InputError, match="tensor parallel 4 makes 4 parts, more than the 2 GPUs") as caught:
         launch(CUDA, {"tensor_parallel_size": 4}, gpus=2)
     assert caught.value.cure is not None
-    assert "resources.gpus: 4" in caught.value.cure
+    assert "4 GPUs (gpus × nodes)" in caught.value.cure
 
 
 def test_other_flags_by_name() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
-    from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options
+    from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options, Shape
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.events import Applied, CommandFailed, Event, ModelFailed, ModelReady, PlanMade, Removed, Scaled
     from rayllm.hookspecs import hookimpl
@@ -36,7 +36,9 @@ _HOMES = {
     "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
     "rayllm.causes": ("explained_by",),
     "rayllm.checks": ("Check", "nvidia_driver"),
-    "rayllm.engines": ("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options"),
+    "rayllm.engines": (
+        *("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options", "Shape"),
+    ),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.events": (
         *("Applied", "CommandFailed", "Event", "ModelFailed", "ModelReady", "PlanMade", "Removed", "Scaled"),
@@ -89,6 +91,7 @@ __all__ = [
     "Removed",
     "ReplicaStatus",
     "Scaled",
+    "Shape",
     "Status",
     "__version__",
     "explained_by",

@@ -11,8 +11,14 @@ from rayllm_engine_sglang.commands import commands
 from rayllm_engine_sglang.environments import environments
 from rayllm_engine_sglang.explain import explain
 from rayllm_engine_sglang.options import SglangOptions
+from rayllm_engine_sglang.shape import shape
 
-CAPABILITIES = frozenset({"chat", "completions", "embeddings", "gguf", "streaming", "structured-output", "tools"})
+CAPABILITIES = frozenset(
+    {
+        *("chat", "completions", "embeddings", "gguf", "streaming", "structured-output", "tools"),
+        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel"),
+    }
+)
 
 
 @hookimpl
@@ -33,6 +39,7 @@ def rayllm_engines() -> Iterator[Engine[SglangOptions]]:
             generated="sglang:realtime_tokens_total",
         ),
         explain=explain,
+        shape=shape,
         check=checks,
         arguments=ARGUMENTS,
     )

@@ -28,6 +28,7 @@ _OURS = {
     "device": "RayLLM chooses it by `resources.gpus`",
     "dist-init-addr": _RANKS,
     "enable-metrics": "RayLLM reads the engine's metrics",
+    "enable-dp-attention": "SGLang has replaced it: write `attn_dp_size:` beside engine_args",
     "encoder-only": _HTTP,
     "fastapi-root-path": "RayLLM's gateway is in front of the engine",
     "grpc-mode": _HTTP,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rayllm import Command, InputError, Launch
+from rayllm import Command, Launch, Shape
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.options import SglangOptions
+from rayllm_engine_sglang.shape import shape
 
 _Scalar = bool | int | float | str
 _CPU_TOKENS = 16384
@@ -17,7 +18,7 @@ def commands(launch: Launch[SglangOptions]) -> list[Command]:
     """The one process of a replica.
 
     Raises:
-        InputError: tensor parallel wants more GPUs than the replica has, or is asked for on a CPU.
+        InputError: the replica can't be split so.
     """
     argv = [launch.python, "-m", "sglang.launch_server"]
     argv += ["--host", launch.host, "--port", str(launch.port)]
@@ -38,7 +39,7 @@ def _typed(launch: Launch[SglangOptions]) -> list[str]:
         "quantization": options.quantization,
         "mem-fraction-static": options.mem_fraction_static,
         "max-total-tokens": options.max_total_tokens or decided.get("max-total-tokens"),
-        "tp-size": _tensor_parallel(launch),
+        **_parallel(options, shape(options, launch.gpus)),
         "max-running-requests": options.max_running_requests,
         "random-seed": options.seed,
         "trust-remote-code": options.trust_remote_code or None,
@@ -62,17 +63,16 @@ def _on_cpu(launch: Launch[SglangOptions]) -> dict[str, _Scalar]:
     return decided
 
 
-def _tensor_parallel(launch: Launch[SglangOptions]) -> int | None:
-    """The option, else all GPUs of the replica; None for one part, which is SGLang's default."""
-    size = launch.options.tp_size or launch.gpus or 1
-    if size > 1 and launch.device.kind == "cpu":
-        raise InputError(f"tp_size {size}: on a CPU a replica is one part", cure="leave tp_size out, or set it to 1")
-    if size > max(launch.gpus, 1):
-        raise InputError(
-            f"tp_size {size} is more than the {launch.gpus} GPUs of a replica",
-            cure=f"set resources.gpus: {size}, or a smaller tp_size",
-        )
-    return size if size > 1 else None
+def _parallel(options: SglangOptions, split: Shape) -> dict[str, _Scalar | None]:
+    """The sizes that are not SGLang's default."""
+    sizes = {
+        "tp-size": split.tensor,
+        "pp-size": split.pipeline,
+        "dp-size": split.data,
+        "attn-dp-size": options.attn_dp_size,
+        "ep-size": options.ep_size,
+    }
+    return {flag: size if size > 1 else None for flag, size in sizes.items()}
 
 
 def _environ(launch: Launch[SglangOptions]) -> dict[str, str]:
@@ -84,5 +84,11 @@ def _environ(launch: Launch[SglangOptions]) -> dict[str, str]:
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false",
     }
     if launch.device.kind == "cpu":
-        environ |= {"SGLANG_USE_CPU_ENGINE": "1", "OMP_NUM_THREADS": str(launch.cpus)}
+        parts = shape(launch.options, 0).parts
+        threads = max(1, launch.cpus // parts)
+        environ |= {"SGLANG_USE_CPU_ENGINE": "1", "OMP_NUM_THREADS": str(threads)}
+        if parts > 1:
+            # Without it SGLang wants as many NUMA nodes as parts. One group of cores for each part.
+            groups = (f"{first}-{first + threads - 1}" for first in range(0, parts * threads, threads))
+            environ["SGLANG_CPU_OMP_THREADS_BIND"] = "|".join(groups)
     return environ

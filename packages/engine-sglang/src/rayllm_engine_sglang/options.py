@@ -26,7 +26,17 @@ class SglangOptions(Options):
     """Tokens that the KV cache holds. RayLLM, on a CPU: 16384, or `context_length` if that is more; SGLang would take
     most of the node's memory."""
     tp_size: int | None = Field(default=None, ge=1)
-    """Parts that each layer is split into (tensor parallel). RayLLM: `resources.gpus`, and 1 on a CPU."""
+    """Parts that each layer is split into (tensor parallel). RayLLM: the GPUs of the replica that the other sizes
+    leave, 1 on a CPU."""
+    pp_size: int = Field(default=1, ge=1)
+    """Stages that the layers are divided among (pipeline parallel)."""
+    dp_size: int = Field(default=1, ge=1)
+    """Copies of the model in one replica, which share its requests (data parallel); on one node alone."""
+    attn_dp_size: int = Field(default=1, ge=1)
+    """Groups within `tp_size` that share the requests for attention alone (data parallel attention): for models whose
+    KV cache can't be split. Takes no more GPUs."""
+    ep_size: int = Field(default=1, ge=1)
+    """Groups within `tp_size` that the experts of a mixture are spread over (expert parallel). Takes no more GPUs."""
     max_running_requests: int | None = Field(default=None, ge=1)
     """Requests computed at the same time, at most."""
     seed: int | None = None

@@ -11,9 +11,14 @@ from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.environments import environments
 from rayllm_engine_vllm.explain import explain
 from rayllm_engine_vllm.options import VllmOptions
+from rayllm_engine_vllm.shape import shape
 
 CAPABILITIES = frozenset(
-    {"chat", "completions", "embeddings", "gguf", "lora", "rerank", "streaming", "structured-output", "tools", "vision"}
+    {
+        *("chat", "completions", "embeddings", "gguf", "lora", "rerank"),
+        *("streaming", "structured-output", "tools", "vision"),
+        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel"),
+    }
 )
 
 ENDPOINTS = frozenset(
@@ -43,6 +48,7 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
             generated="vllm:generation_tokens_total",
         ),
         explain=explain,
+        shape=shape,
         check=checks,
         arguments=ARGUMENTS,
     )

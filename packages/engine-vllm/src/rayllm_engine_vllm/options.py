@@ -25,7 +25,13 @@ class VllmOptions(Options):
     kv_cache_gb: Number | None = Field(default=None, gt=0)
     """Memory for the KV cache in GiB (on GPUs: of each). RayLLM, on a CPU: half of `resources.memory`, else 2."""
     tensor_parallel_size: int | None = Field(default=None, ge=1)
-    """Parts that each layer is split into. RayLLM: `resources.gpus`, and 1 on a CPU."""
+    """Parts that each layer is split into. RayLLM: the GPUs of the replica that the other sizes leave, 1 on a CPU."""
+    pipeline_parallel_size: int = Field(default=1, ge=1)
+    """Stages that the layers are divided among."""
+    data_parallel_size: int = Field(default=1, ge=1)
+    """Copies of the model in one replica, which share its requests."""
+    enable_expert_parallel: bool = False
+    """Spread the experts of a mixture over all parts, instead of splitting each."""
     max_num_seqs: int | None = Field(default=None, ge=1)
     """Requests computed at the same time, at most."""
     enforce_eager: bool | None = None
