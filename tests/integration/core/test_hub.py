@@ -17,7 +17,7 @@ from tests.integration.core.conftest import wheel
 
 from rayllm import InputError, RayllmError
 from rayllm.serving.prepare import interpreters
-from rayllm.serving.weights import hub_source
+from rayllm.serving.weights import kept
 from rayllm.serving.weights.sources import HUB
 from rayllm.testing.fake_hub import FakeHub, FakeRepo
 
@@ -216,7 +216,7 @@ def test_a_missing_revision(hub: FakeHub, node: Node) -> None:
 def test_a_hub_out_of_reach(hub: FakeHub, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told at once with the address; what was fetched earlier is used, and a note says so."""
     folder = node.fetch("hf://org/model")
-    monkeypatch.setattr(hub_source, "FIRST_PATIENCE_S", 0.0)
+    monkeypatch.setattr(kept, "FIRST_PATIENCE_S", 0.0)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert node.fetch("hf://org/model") == folder
     assert f"hf://org/model@main as fetched earlier, commit {'a' * 40}: the hub can't be reached" in node.told[-1]
@@ -248,17 +248,17 @@ def test_a_cut_connection_goes_on(hub: FakeHub, node: Node) -> None:
 
 def test_a_hub_that_breaks_off(hub: FakeHub, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """And does not come back: told how much is missing; the next try goes on from there."""
-    monkeypatch.setattr(hub_source, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(kept, "PATIENCE_S", 0.0)
     hub.faults.cut_after, hub.faults.away_after_cut = [1_500_000], True
     problem = node.fails("hf://org/model")
     assert re.fullmatch(r"the hub broke off in the middle of org/model: \d\.\d MB are missing", problem.message)
     assert re.search("disconnected|closed", str(problem.cause))
     assert f"start again once {hub.url} can be reached" in str(problem.cure)
-    kept = node.part()
-    assert kept > 0
+    came = node.part()
+    assert came > 0
     hub.faults.away = False
     assert (node.fetch("hf://org/model") / "model.safetensors").read_bytes() == WEIGHTS
-    assert hub.ranges()[-1] == kept
+    assert hub.ranges()[-1] == came
 
 
 def test_asked_to_wait(hub: FakeHub, node: Node) -> None:
@@ -276,7 +276,7 @@ def test_a_fault_of_the_hub(hub: FakeHub, node: Node, monkeypatch: pytest.Monkey
     """Tried again; then told as the hub's."""
     hub.faults.statuses = [500]
     assert names(node.fetch("hf://org/model")) == TAKEN
-    monkeypatch.setattr(hub_source, "FIRST_PATIENCE_S", 0.0)
+    monkeypatch.setattr(kept, "FIRST_PATIENCE_S", 0.0)
     hub.faults.statuses = [500]
     assert "has a fault of its own" in node.fails("hf://org/gguf/m-Q4.gguf").message
 
@@ -340,7 +340,7 @@ def scripts() -> list[int]:
             argv, environ = ((folder / name).read_bytes() for name in ("cmdline", "environ"))
         except OSError:
             continue
-        if b"hub_script.py" in argv and f"HF_HOME={os.environ['HF_HOME']}".encode() in environ:
+        if b"hub_script" in argv and f"HF_HOME={os.environ['HF_HOME']}".encode() in environ:
             found.append(int(folder.name))
     return found
 

@@ -7,8 +7,8 @@ import pytest
 from rayllm import InputError
 from rayllm.serving.weights.hub_errors import explain
 from rayllm.serving.weights.hub_files import choose
-from rayllm.serving.weights.hub_script_run import HubError
 from rayllm.serving.weights.hub_uri import HubUri, parse_hub
+from rayllm.serving.weights.script_run import FetchError
 from rayllm.serving.weights.sources import HUB
 
 COMMIT = "0123456789" * 4
@@ -104,7 +104,7 @@ def test_a_repository_without_weights() -> None:
 )
 def test_rare_errors(kind: str, missing: int, message: str, cure: str) -> None:
     """Each has its own words, with the tool's as the cause."""
-    problem = HubError({"kind": kind, "words": "said so", "hub": "https://hub", "token": True})
+    problem = FetchError({"kind": kind, "words": "said so", "hub": "https://hub", "token": True})
     problem.missing = missing
     error = explain(URI, problem)
     assert (error.message, error.cause) == (message, "said so")

@@ -19,8 +19,8 @@ import httpx
 from rayllm.errors import RayllmError
 from rayllm.looking.local import local_files
 from rayllm.serving.weights.hub_script_run import TOKEN
-from rayllm.serving.weights.hub_source import Repository
 from rayllm.serving.weights.hub_uri import HubUri, parse_hub
+from rayllm.serving.weights.kept import Repository
 from rayllm.sources import ModelFiles
 
 HUB = "https://huggingface.co"

@@ -9,13 +9,14 @@ from rayllm.errors import InputError, RayllmError
 from rayllm.names import nearest
 from rayllm.serving.prepare.room import in_words
 from rayllm.serving.secrets import place_of
-from rayllm.serving.weights.hub_script_run import TOKEN, HubError
+from rayllm.serving.weights.hub_script_run import TOKEN
 from rayllm.serving.weights.hub_uri import HubUri
+from rayllm.serving.weights.script_run import FetchError
 
 _SHOWN = 10
 
 
-def explain(uri: HubUri, problem: HubError) -> RayllmError:
+def explain(uri: HubUri, problem: FetchError) -> RayllmError:
     """The error that a person sees, for what the script said of `uri`."""
     make, topic = _KINDS.get(problem.kind, (_other, None))
     error = make(uri, problem)
@@ -31,7 +32,7 @@ def _give_token() -> str:
     )
 
 
-def _gated(uri: HubUri, problem: HubError) -> RayllmError:
+def _gated(uri: HubUri, problem: FetchError) -> RayllmError:
     page = f"{problem.facts['hub']}/{uri.repo}"
     if problem.facts["token"]:
         return RayllmError(
@@ -46,7 +47,7 @@ def _gated(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _repository(uri: HubUri, problem: HubError) -> RayllmError:
+def _repository(uri: HubUri, problem: FetchError) -> RayllmError:
     if problem.facts["token"]:
         return InputError(
             f"the hub has no {uri.repo}, or the token that was sent may not read it",
@@ -60,7 +61,7 @@ def _repository(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _token(uri: HubUri, problem: HubError) -> RayllmError:
+def _token(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"the hub does not know the token that was sent for {uri.repo}",
         cause=problem.words,
@@ -68,7 +69,7 @@ def _token(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _refused(uri: HubUri, problem: HubError) -> RayllmError:
+def _refused(uri: HubUri, problem: FetchError) -> RayllmError:
     narrow = "a token that may read only a part of the hub has to name this repository"
     return RayllmError(
         f"the hub refuses {uri.repo}",
@@ -77,7 +78,7 @@ def _refused(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _revision(uri: HubUri, problem: HubError) -> RayllmError:
+def _revision(uri: HubUri, problem: FetchError) -> RayllmError:
     known: list[str] = problem.facts.get("branches", [])
     near = nearest(uri.revision, known)
     offer = f"did you mean @{near}? " if near else ""
@@ -88,7 +89,7 @@ def _revision(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _file(uri: HubUri, problem: HubError) -> RayllmError:
+def _file(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"a file of {uri.repo} that the hub lists is not there",
         cause=problem.words,
@@ -96,7 +97,7 @@ def _file(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _unreachable(uri: HubUri, problem: HubError) -> RayllmError:
+def _unreachable(uri: HubUri, problem: FetchError) -> RayllmError:
     hub, node = problem.facts["hub"], socket.gethostname()
     if problem.missing:
         return RayllmError(
@@ -114,7 +115,7 @@ def _unreachable(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _offline(uri: HubUri, problem: HubError) -> RayllmError:
+def _offline(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"{uri} is not on node {socket.gethostname()}, and HF_HUB_OFFLINE forbids asking the hub",
         cause=problem.words,
@@ -122,7 +123,7 @@ def _offline(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _limit(uri: HubUri, problem: HubError) -> RayllmError:
+def _limit(uri: HubUri, problem: FetchError) -> RayllmError:
     told = "" if problem.facts["token"] else f"; with a token it allows more: {_give_token()}"
     return RayllmError(
         f"the hub lets this address ask no more for {uri.repo}",
@@ -131,7 +132,7 @@ def _limit(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _server(uri: HubUri, problem: HubError) -> RayllmError:
+def _server(uri: HubUri, problem: FetchError) -> RayllmError:
     if problem.missing:
         return _unreachable(uri, problem)
     return RayllmError(
@@ -141,7 +142,7 @@ def _server(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _checksum(uri: HubUri, problem: HubError) -> RayllmError:
+def _checksum(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"a file of {uri.repo} came damaged",
         cause=problem.words,
@@ -149,7 +150,7 @@ def _checksum(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _disk(uri: HubUri, problem: HubError) -> RayllmError:
+def _disk(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"the disk is full, with {in_words(problem.missing)} of {uri.repo} still missing",
         cause=problem.words,
@@ -157,7 +158,7 @@ def _disk(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _large(uri: HubUri, problem: HubError) -> RayllmError:
+def _large(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"a file of {uri.repo} is larger than the hub gives over plain HTTP",
         cause=problem.words,
@@ -165,7 +166,7 @@ def _large(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-def _other(uri: HubUri, problem: HubError) -> RayllmError:
+def _other(uri: HubUri, problem: FetchError) -> RayllmError:
     return RayllmError(
         f"{uri.repo} can't be fetched from the hub",
         cause=problem.words,
@@ -173,7 +174,7 @@ def _other(uri: HubUri, problem: HubError) -> RayllmError:
     )
 
 
-_KINDS: dict[str, tuple[Callable[[HubUri, HubError], RayllmError], str]] = {
+_KINDS: dict[str, tuple[Callable[[HubUri, FetchError], RayllmError], str]] = {
     "gated": (_gated, "hub-gated"),
     "token": (_token, "hub-gated"),
     "refused": (_refused, "hub-gated"),

@@ -17,34 +17,37 @@ _BESIDE = frozenset({".json", ".jinja", ".py", ".txt", ".model", ".tiktoken", ".
 _SHOWN = 20
 
 
-def choose(repo: str, files: Mapping[str, int], file: str | None) -> list[str]:
+def choose(repo: str, files: Mapping[str, int], file: str | None, scheme: str = "hf") -> list[str]:
     """The files to fetch.
 
     Args:
-        repo: `ORG/NAME`, for the error.
+        repo: `ORG/NAME`, or a bucket and the path in it, for the error.
         files: every file of the repository and its size in bytes.
         file: the one that is asked for, if the source names one.
+        scheme: of the source, for the error.
 
     Raises:
         InputError: the repository has no such file, no weights, or GGUF files of which one has to be named.
     """
+    source = f"{scheme}://{repo}"
+    repo, topic = (repo, "hub-missing") if scheme == "hf" else (source, "store-missing")
     if file is not None:
         if file not in files:
-            cure = _offer(repo, files) or f"see the files of {repo}"
-            raise InputError(f"{repo} has no file {file}", cure=cure, topic="hub-missing")
+            cure = _offer(source, files) or f"see the files of {repo}"
+            raise InputError(f"{repo} has no file {file}", cure=cure, topic=topic)
         return [file]
     paths = [PurePosixPath(name) for name in files]
     wanted = [path for path in paths if not _OTHER_FOLDERS.intersection(path.parts[:-1])]
     weights = list(weights_of(wanted))
     if weights:
         return sorted(str(path) for path in (*weights, *(path for path in wanted if _is_beside(path))))
-    if offer := _offer(repo, files):
-        raise InputError(f"{repo} holds GGUF files: name the one to serve", cure=offer, topic="hub-missing")
+    if offer := _offer(source, files):
+        raise InputError(f"{repo} holds GGUF files: name the one to serve", cure=offer, topic=topic)
     raise InputError(
         f"{repo} has no weights that can be served: no .safetensors, .bin, .pt or .gguf file",
         cause=f"it has {', '.join(sorted(files)[:_SHOWN]) or 'no files'}",
         cure="check the name: it may be a data set, an adapter's or an empty repository",
-        topic="hub-missing",
+        topic=topic,
     )
 
 
@@ -70,9 +73,9 @@ def _is_beside(path: PurePosixPath) -> bool:
     return path.suffix in _BESIDE or name.startswith(("license", "tokenizer.model"))
 
 
-def _offer(repo: str, files: Mapping[str, int]) -> str:
+def _offer(source: str, files: Mapping[str, int]) -> str:
     """The GGUF files to choose from, each with its size; nothing if there is none."""
     found = sorted(name for name in files if name.lower().endswith(".gguf"))
-    lines = [f"source: hf://{repo}/{name}   {in_words(files[name])}" for name in found[:_SHOWN]]
+    lines = [f"source: {source}/{name}   {in_words(files[name])}" for name in found[:_SHOWN]]
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return "\n".join(["write one of", *lines, *more]) if lines else ""

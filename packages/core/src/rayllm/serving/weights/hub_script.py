@@ -1,50 +1,31 @@
 """Ask the Hugging Face hub for a repository's files: a script, run with a Python that has huggingface_hub.
 
-What to do comes as one line of JSON on stdin, and so does the token: it stands in no argument list. Stdin stays open
-while somebody wants the files; once it closes, the script ends and what it has got stays. Every line of stdout is JSON:
-`listing`, `progress` (bytes), `note` or, as the last one, `error`.
-
 The library's own cache begins a file anew in each process and does not compare it with the hub's checksum, so both are
 done here, around the function that the library itself loads files with.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import os
-import sys
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-AT_ONCE = 4
-"""Files that are loaded at a time."""
+from rayllm.serving.weights.script_parts import FULL, Asked, ChecksumError, Remote, get_files, have, patiently, run, say
+
 CHUNK = 1 << 18
 """Bytes that reach the disk at a time. The library's 10 MB are lost with a connection that breaks before."""
 ASK_S = 30.0
 """Seconds that the hub may take for the list of files."""
-LIMIT_S = 300.0
-"""Seconds more that are waited where the hub answers, and asks to wait."""
-PROGRESS_S = 1.0
 _BLOCK = 1 << 20
 _LIMIT, _BROKEN = 429, 500
-_speaking = threading.Lock()
-
-
-class ChecksumError(Exception):
-    """A file that came whole and is not what the hub says it is."""
 
 
 class TooLargeError(Exception):
     """A file that the hub does not give over plain HTTP."""
 
 
-def list_files(asked: dict[str, Any]) -> None:
+def list_files(asked: Asked) -> None:
     """Say which commit the revision is, and what files it has: size and digest of each."""
     from huggingface_hub import HfApi
 
@@ -53,7 +34,7 @@ def list_files(asked: dict[str, Any]) -> None:
     def ask() -> Any:
         return api.model_info(asked["repo"], revision=asked["revision"], files_metadata=True, timeout=ASK_S)
 
-    info = patiently(ask, asked["patience_s"], lambda: 0)
+    info = patiently(HUB, ask, asked["patience_s"], lambda: 0)
     files = {
         one.rfilename: {
             "size": one.lfs.size if one.lfs else one.size or 0,
@@ -65,22 +46,7 @@ def list_files(asked: dict[str, Any]) -> None:
     say(listing={"commit": info.sha, "files": files})
 
 
-def get_files(asked: dict[str, Any]) -> None:
-    """Load each file into `blobs/DIGEST`, going on with what is there of it in `blobs/DIGEST.part`."""
-    blobs = Path(asked["folder"])
-    blobs.mkdir(parents=True, exist_ok=True)
-    # Files with the same content are one blob: two that load it would take its part from each other.
-    files = list({file["digest"]: file for file in asked["files"]}.values())
-    total = sum(file["size"] for file in files)
-    threading.Thread(target=tell_progress, args=(blobs, files, total), daemon=True).start()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in as_completed([pool.submit(get_file, asked, file, blobs) for file in files]):
-            if problem := done.exception():
-                fail(asked, problem)  # ends the process, and with it the other loads
-    say(progress={"have": total, "total": total})
-
-
-def get_file(asked: dict[str, Any], file: dict[str, Any], blobs: Path) -> None:
+def get_file(asked: Asked, file: Asked, blobs: Path) -> None:
     """Load one file and compare it with its digest."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -104,7 +70,7 @@ def get_file(asked: dict[str, Any], file: dict[str, Any], blobs: Path) -> None:
             if target.tell() < file["size"]:  # else it was cut off while its digest was taken
                 http_get(url, target, resume_size=target.tell(), headers=headers, expected_size=file["size"])
 
-    patiently(load, asked["patience_s"], lambda: part.stat().st_size if part.exists() else 0)
+    patiently(HUB, load, asked["patience_s"], lambda: have(part))
     found = digest_of(part, lfs=file["lfs"])
     if found != file["digest"]:
         part.unlink()
@@ -119,25 +85,6 @@ def digest_of(path: Path, *, lfs: bool) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def patiently(act: Callable[[], Any], patience_s: float, got: Callable[[], int]) -> Any:
-    """Do it again while the hub is out of reach or asks to wait, until nothing has come for `patience_s` seconds."""
-    end, before, wait = time.monotonic() + patience_s, got(), 1.0
-    while True:
-        try:
-            return act()
-        except Exception as problem:
-            if got() > before:
-                end, before, wait = time.monotonic() + patience_s, got(), 1.0
-            pause = asked_to_wait(problem) or wait
-            kind = kind_of(problem)
-            over = time.monotonic() + pause - end
-            if kind not in {"unreachable", "limit", "server"} or over > (LIMIT_S if kind == "limit" else 0):
-                raise
-            say(note=f"the hub can't be read, trying again: {first_line(problem)}")
-            time.sleep(pause)
-            wait = min(2 * wait, 10.0)
 
 
 def asked_to_wait(problem: BaseException) -> float:
@@ -165,7 +112,7 @@ def kind_of(problem: BaseException) -> str:
             return kind
     if isinstance(problem, errors.HfHubHTTPError):
         return kind_of_status(problem.response)
-    if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(problem, OSError) and problem.errno in FULL:
         return "disk"
     # The client's own errors: no name, no connection, a certificate, silence.
     return "unreachable" if type(problem).__module__.startswith(("httpx", "httpcore")) else "other"
@@ -182,12 +129,7 @@ def kind_of_status(response: Any) -> str:
     return "server" if status >= _BROKEN else "refused"
 
 
-def first_line(problem: BaseException) -> str:
-    """What the error says, without the empty line that the library begins with."""
-    return next((line for line in str(problem).splitlines() if line.strip()), type(problem).__name__)
-
-
-def branches(asked: dict[str, Any]) -> list[str]:
+def branches(asked: Asked) -> list[str]:
     """The repository's branches and tags, as far as they can be listed."""
     from huggingface_hub import HfApi
 
@@ -198,63 +140,17 @@ def branches(asked: dict[str, Any]) -> list[str]:
     return [ref.name for ref in (*refs.branches, *refs.tags)]
 
 
-def tell_progress(blobs: Path, files: list[dict[str, Any]], total: int) -> None:
-    """Say again and again how many bytes are there."""
-    while True:
-        say(progress={"have": sum(bytes_of(blobs, file) for file in files), "total": total})
-        time.sleep(PROGRESS_S)
-
-
-def bytes_of(blobs: Path, file: dict[str, Any]) -> int:
-    """What is there of a file."""
-    if (blobs / file["digest"]).exists():
-        return int(file["size"])
-    try:
-        return (blobs / f"{file['digest']}.part").stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def fail(asked: dict[str, Any], problem: BaseException) -> None:
-    """Say why, and end."""
+def facts(asked: Asked, kind: str) -> dict[str, Any]:
+    """What belongs to an error: the hub's address, whether a token was sent, and what revisions there are."""
     from huggingface_hub import constants, get_token
 
-    kind = kind_of(problem)
-    facts: dict[str, Any] = {
-        "kind": kind,
-        "words": str(problem).strip() or type(problem).__name__,
-        "hub": constants.ENDPOINT,
-    }
-    if kind == "revision":
-        facts["branches"] = branches(asked)
-    say(error={**facts, "token": bool(asked["token"] or get_token())})
-    os._exit(1)
+    found = {"branches": branches(asked)} if kind == "revision" else {}
+    return {**found, "hub": constants.ENDPOINT, "token": bool(asked["token"] or get_token())}
 
 
-def say(**line: Any) -> None:
-    """One line for the parent."""
-    with _speaking:
-        print(json.dumps(line), flush=True)  # noqa: T201 - what the parent reads
-
-
-def end_with_parent() -> None:
-    """Wait until nobody wants the files any more."""
-    sys.stdin.read()
-    os._exit(1)
+HUB = Remote("the hub", kind_of, asked_to_wait, facts)
 
 
 def main() -> None:
     """Do what stdin says."""
-    asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    try:
-        (list_files if asked["do"] == "list" else get_files)(asked)
-    except Exception as problem:  # noqa: BLE001 - the parent tells it to a person
-        fail(asked, problem)
-    os._exit(0)  # a thread still reads stdin
-
-
-if __name__ == "__main__":
-    # The folder of this script: its modules would hide installed ones of the same name.
-    del sys.path[0]
-    main()
+    run({"list": list_files, "get": lambda asked: get_files(asked, get_file)}, HUB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import unquote
 
 from rayllm.errors import InputError
@@ -27,6 +28,7 @@ class HubUri:
     """A branch, a tag or a commit; `main` where none is named."""
     file: str | None
     """Path of a GGUF file in the repository; None for the model that the repository is."""
+    scheme: ClassVar[str] = "hf"
 
     @property
     def pinned(self) -> bool:
