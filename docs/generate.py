@@ -22,7 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 from docs.kit_page import kit_page
-from docs.page_parts import NOTE, capabilities_of, first_paragraph, joined, table
+from docs.page_parts import NOTE, capabilities_page, first_paragraph, joined, table
 from pydantic import ByteSize, TypeAdapter
 
 from rayllm import events, hookspecs
@@ -93,6 +93,9 @@ def pages(plugins: Plugins) -> dict[Path, str]:
         if info.state == "loaded" and info.distribution != "rayllm-core" and (ROOT / "packages" / info.name).is_dir():
             lines = [f"# Options of `{info.name}`", NOTE, *options_of(plugins, info)]
             found[REFERENCE / f"{info.name}.md"] = joined(lines)
+    ours = sorted(path.name.removeprefix("engine-") for path in (ROOT / "packages").glob("engine-*"))
+    if set(ours) <= set(plugins.engines):
+        found[REFERENCE / "engines.md"] = capabilities_page([plugins.engines[name] for name in ours])
     return found
 
 
@@ -274,8 +277,6 @@ def options_of(plugins: Plugins, info: PluginInfo) -> Iterator[str]:
             options: type[Options] = (plugins.engines if kind == "engine" else plugins.backends)[name].options
             place = "models.NAME.options" if kind == "engine" else "cluster.options"
             yield from model_blocks(block_schema(options), f"`{place}` with `{kind}: {name}`", place)
-        if kind == "engine":
-            yield from capabilities_of(plugins.engines[name])
 
 
 def model_blocks(schema: Json, title: str, place: str = "") -> Iterator[str]:

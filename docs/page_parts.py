@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
-from rayllm.engines import CAPABILITIES, AnyEngine
+from rayllm.engines import CAPABILITIES, AnyEngine, capability_rows
 
 NOTE = "<!-- Written by docs/generate.py from the code: change it there, then `nox -s docs`. -->"
 
@@ -22,11 +23,16 @@ def table(*rows: tuple[str, ...]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def capabilities_of(engine: AnyEngine) -> list[str]:
-    """What an engine declares, of all that one may."""
-    rows = [(f"`{name}`", what, "yes" if name in engine.capabilities else "no") for name, what in CAPABILITIES.items()]
-    told = "What it declares; what a file asks of an engine beyond that is an error before anything starts."
-    return [f"## What `{engine.name}` can do", told, table(("feature", "what it promises", ""), *rows)]
+def capabilities_page(engines: Sequence[AnyEngine]) -> str:
+    """What each engine declares, of all that one may."""
+    told = (
+        "What each engine declares, by the device that it serves on. What a file asks of an engine beyond that is an "
+        "error before anything starts. `rayllm plugins` shows the same table of the engines that are installed."
+    )
+    rows = capability_rows({engine.name: {kind: engine.can(kind) for kind in engine.devices} for engine in engines})
+    cells = [(f"`{word}`", CAPABILITIES[word], *devices) for word, *devices in rows]
+    names = (f"[`{engine.name}`](engine-{engine.name}.md)" for engine in engines)
+    return joined(["# What the engines can do", NOTE, told, table(("feature", "what it promises", *names), *cells)])
 
 
 def first_paragraph(kind: Any) -> str:

@@ -238,6 +238,10 @@ def test_plugins_lists_them_with_their_faults(cli: Cli, site: Site) -> None:
     cells = [line.split(maxsplit=4) for line in lines]
     assert ["all", "0.3.1", "rayllm-all", "loaded", "engine vllm, backend local, source package"] in cells
     assert ["engine-x", "0.3.1", "rayllm-engine-x", "broken", "-"] in cells
+    table = [line.split(maxsplit=1) for line in lines[lines.index("") + 1 :]]
+    assert table[0] == ["CAPABILITY", "VLLM"]
+    assert ["gguf", "cpu, cuda"] in table
+    assert ["lora", "-"] in table
     assert lines[-6:] == [
         "",
         "engine-x (rayllm-engine-x 0.3.1) is broken",
@@ -252,6 +256,7 @@ def test_plugins_for_programs(cli: Cli) -> None:
     """Every entry point, with what it offers."""
     told = {info["name"]: info for info in json.loads(cli("plugins", "--json").stdout)}
     assert told["all"]["offers"] == ["engine vllm", "backend local", "source package"]
+    assert told["all"]["capabilities"] == {"vllm": {"cpu": ["gguf"], "cuda": ["gguf"]}}
     assert told["core"]["state"] == "disabled"
 
 

@@ -131,8 +131,8 @@ def test_a_gguf_file_is_for_engines_that_serve_it(check: Checker, source: str) -
     """Refused before anything is fetched or started, unless the engine declares `gguf`."""
     content = f"name: d\nmodels: {{m: {{engine: sglang, source: {source}}}}}\n"
     assert check.mistakes(content) == [
-        'f:2:38  models.m.source: engine "sglang" serves no GGUF files',
-        "        → name a folder in Hugging Face layout, or another engine",
+        'f:2:38  models.m.source: engine "sglang" can\'t do "gguf" on cpu   installed engines that can: vllm',
+        "        → name one of these engines, or name a folder in Hugging Face layout",
     ]
     assert check.right(content.replace("sglang", "vllm")).config.models["m"].source == source
 

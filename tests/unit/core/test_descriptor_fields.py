@@ -18,6 +18,7 @@ RIGHT: dict[str, Any] = {
     "backend": Backend(name="x", summary="", options=Options, open=lambda _: None),  # type: ignore[arg-type,return-value]
     "source": ModelSource(scheme="x", summary="", check=lambda _: None, fetch=lambda *_: Path()),
 }
+CAPABILITIES = "is neither a set, list or tuple of texts nor a mapping of devices to them"
 WRONG = [
     ("engine", "summary", None, "is no text"),
     ("engine", "options", dict, "is not a subclass of rayllm.Options"),
@@ -26,8 +27,9 @@ WRONG = [
     ("engine", "environment", ["x"], "is neither an Environment nor a mapping of them"),
     ("engine", "environment", {"cpu": ["x"]}, "is neither an Environment nor a mapping of them"),
     ("engine", "commands", [], "is not a function"),
-    ("engine", "capabilities", "chat", "is not a set, list or tuple of texts"),
-    ("engine", "capabilities", {"chat": True}.values(), "is not a set, list or tuple of texts"),
+    ("engine", "capabilities", "chat", CAPABILITIES),
+    ("engine", "capabilities", {"chat": True}.values(), CAPABILITIES),
+    ("engine", "capabilities", {"cpu": "chat"}, CAPABILITIES),
     ("engine", "endpoints", (path for path in ("/x",)), "is not a set, list or tuple of texts"),
     ("engine", "gauges", {"running": "x"}, "is neither None nor of Gauges"),
     ("engine", "explain", "restart it", "is neither None nor a function"),

@@ -19,6 +19,12 @@ def _is_words(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
 
 
+def _are_capabilities(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return _is_words(value.keys()) and all(map(_is_words, value.values()))
+    return _is_words(value)
+
+
 def _is_environment(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(kind, str) and isinstance(one, Environment) for kind, one in value.items())
@@ -50,6 +56,10 @@ _FUNCTION: Rule = (callable, "is not a function")
 _FUNCTION_OR_NONE: Rule = (lambda value: value is None or callable(value), "is neither None nor a function")
 _OPTIONS: Rule = (_is_options, "is not a subclass of rayllm.Options")
 _WORDS: Rule = (_is_words, "is not a set, list or tuple of texts")
+_CAPABILITIES: Rule = (
+    _are_capabilities,
+    "is neither a set, list or tuple of texts nor a mapping of devices to them",
+)
 _FILES: Rule = (_are_files, "is not a mapping of paths below site-packages to texts")
 _ENVIRONMENT: Rule = (_is_environment, "is neither an Environment nor a mapping of them")
 _OF_ENVIRONMENT = {"requires": _WORDS, "imports": _WORDS, "files": _FILES}
@@ -60,7 +70,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "options": _OPTIONS,
         "environment": _ENVIRONMENT,
         "commands": _FUNCTION,
-        "capabilities": _WORDS,
+        "capabilities": _CAPABILITIES,
         "endpoints": _WORDS,
         "gauges": _optional(Gauges),
         "explain": _FUNCTION_OR_NONE,

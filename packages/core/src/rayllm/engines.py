@@ -253,6 +253,18 @@ CAPABILITIES = {
 """What an engine may declare, and what it promises by it."""
 
 
+def capability_rows(engines: Mapping[str, Mapping[str, Iterable[str]]]) -> list[list[str]]:
+    """A row for each capability: its word, and the devices on which each engine has it.
+
+    Args:
+        engines: by name, then by kind of device, the words.
+    """
+    return [
+        [word, *(", ".join(kind for kind, words in by.items() if word in words) or "-" for by in engines.values())]
+        for word in CAPABILITIES
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(Generic[OptionsT]):
     """An OpenAI-compatible server that RayLLM can start, described as data."""
@@ -267,8 +279,9 @@ class Engine(Generic[OptionsT]):
     """What to install, for every device or by `Device.kind`."""
     commands: Callable[[Launch[OptionsT]], Sequence[Command]]
     """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
-    capabilities: Iterable[str] = field(default=frozenset())
-    """What the engine serves, of `CAPABILITIES`. A GGUF file is refused for an engine without `gguf`."""
+    capabilities: Iterable[str] | Mapping[str, Iterable[str]] = field(default=frozenset())
+    """What the engine serves, of `CAPABILITIES`: on every device, or by `Device.kind`. What a file asks for beyond that
+    is refused."""
     endpoints: Iterable[str] = field(default=frozenset())
     """Paths that clients may use beside `OPENAI_ENDPOINTS`; one with a slash at its end stands for all below it. Never
     one that manages the engine (loads adapters, puts it to sleep, tells how it was started)."""
@@ -285,6 +298,18 @@ class Engine(Generic[OptionsT]):
 
     check: Callable[[Device], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on a machine that is to serve, for this device; quick, changes nothing."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The kinds of device that it runs on."""
+        return ("cpu", "cuda") if isinstance(self.environment, Environment) else sorted(self.environment)
+
+    def can(self, kind: str) -> frozenset[str]:
+        """What it serves on this kind of device; nothing where it does not run."""
+        if kind not in self.devices:
+            return frozenset()
+        declared = self.capabilities
+        return frozenset(declared.get(kind, ()) if isinstance(declared, Mapping) else declared)
 
     def environment_for(self, device: Device) -> Environment:
         """The environment for `device`.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Literal
 
@@ -31,6 +32,8 @@ class PluginInfo:
     """What became of it."""
     offers: tuple[str, ...] = ()
     """`engine vllm`, `backend local`, `source file`, …; `events` where it is told of events."""
+    capabilities: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """Of each engine that it offers, by the kind of device that it runs on: what the engine can do there."""
     cause: str | None = None
     """Why it is broken; an exception's own words."""
     cure: str | None = None

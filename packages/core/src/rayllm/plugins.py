@@ -205,6 +205,9 @@ class Plugins:
         self.engines.update(offers.engines)
         self.backends.update(offers.backends)
         self.sources.update(offers.sources)
+        info.capabilities = {
+            name: {kind: sorted(engine.can(kind)) for kind in engine.devices} for name, engine in offers.engines.items()
+        }
         info.offers = (*offers.names(), *(["events"] if watches else []))
 
     @contextmanager

@@ -228,7 +228,7 @@ BADS = [
         "test_an_undeclared_feature_is_refused",
         "from collections import defaultdict\n"
         "told['environment'] = defaultdict(lambda: Environment(()), cpu=Environment(()))",
-        "it does not declare m on cuda",
+        "it does not declare m.gguf on cuda",
     ),
     faulty("test_it_gets_ready", "ready too early", "it calls itself ready while /v1/models answers 503"),
     faulty("test_it_gets_ready", "dies", "ValueError: no such quantization"),

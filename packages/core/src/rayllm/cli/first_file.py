@@ -67,7 +67,7 @@ class Choices:
         """
         backends, engines = sorted(plugins.backends), sorted(plugins.engines)
         backend = backend or ("local" if "local" in backends or not backends else backends[0])
-        readers = [name for name in engines if "gguf" in plugins.engines[name].capabilities]
+        readers = [name for name in engines if "gguf" in plugins.engines[name].can("cpu")]
         engine = engine or [*readers, *engines, "vllm"][0]
         reads = engine in readers or not engines
         options = plugins.engines[engine].options.model_fields if engines else {"max_model_len": None}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plugins(context: typer.Context, json: JsonOption = False) -> None:
-    """List the installed plugins and what they offer.
+    """List the installed plugins, and what the engines among them can do.
 
     A broken plugin is left out, with its cause; RAYLLM_PLUGINS_DISABLED=NAME,NAME leaves out any (`*`: all).
 
@@ -32,6 +32,7 @@ def plugins(context: typer.Context, json: JsonOption = False) -> None:
 
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
+    from rayllm.engines import capability_rows
 
     output = Output()
     found = discover(output, warn=False)
@@ -45,6 +46,10 @@ def plugins(context: typer.Context, json: JsonOption = False) -> None:
             for info in found.infos
         ],
     )
+    engines = {name: by for info in found.infos for name, by in info.capabilities.items()}
+    if engines:
+        output.say("")
+        output.table(["CAPABILITY", *map(str.upper, engines)], capability_rows(engines))
     for info in found.infos:
         _say_what_is_wrong(info, output)
 

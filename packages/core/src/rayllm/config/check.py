@@ -11,6 +11,7 @@ from typing import Any
 from rayllm.backends import AnyBackend
 from rayllm.config.api_keys import read_keys
 from rayllm.config.building import read_document
+from rayllm.config.capabilities import check_capabilities
 from rayllm.config.certificate import check_certificate
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
@@ -19,7 +20,6 @@ from rayllm.config.problems import ConfigErrors
 from rayllm.config.routing import check_routing
 from rayllm.config.rules import (
     check_environment,
-    check_gguf,
     check_host,
     check_launch,
     check_name,
@@ -143,7 +143,7 @@ def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dic
     engine = _pick(document, plugins, "engine", name, (*path, "engine"))
     if engine is None:
         return None
-    check_gguf(document, engine, (*path, "source"), model.get("source"))
+    check_capabilities(document, plugins, engine, path, model)
     with noting(document, (*path, "options"), plugins, ("engine", engine.name), "can't check this"):
         return _options(document, path, engine, model)
     return None

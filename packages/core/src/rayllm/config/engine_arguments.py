@@ -8,6 +8,7 @@ from typing import Any
 
 from rayllm.arguments.check import complaints
 from rayllm.arguments.listing import ArgumentList, read_list
+from rayllm.config.capabilities import kind_of
 from rayllm.config.document import Document, KeyPath
 from rayllm.engines import AnyEngine, Device
 from rayllm.errors import RayllmError
@@ -40,9 +41,7 @@ def check_engine_arguments(
     values = options.get(arguments.option) if arguments and isinstance(options, dict) else None
     if not arguments or not isinstance(values, dict):
         return
-    resources = model.get("resources")
-    gpus = resources.get("gpus", 0) if isinstance(resources, dict) else 0
-    device = Device(kind="cuda" if gpus else "cpu")
+    device = Device(kind=kind_of(model))
     if device.kind not in arguments.pinned:
         return  # the engine does not run on it, which is said elsewhere
     environment = model.get("environment", "auto")

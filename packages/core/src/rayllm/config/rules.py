@@ -10,7 +10,7 @@ from typing import Any
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.plugin_calls import noting
 from rayllm.config.schema import ModelConfig
-from rayllm.engines import AnyEngine, Command, Device, Launch, Options
+from rayllm.engines import Command, Device, Launch, Options
 from rayllm.errors import PluginError
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
@@ -45,13 +45,6 @@ def check_source(document: Document, plugins: Plugins, path: KeyPath, source: An
 
 def _schemes(plugins: Plugins) -> str:
     return f"schemes: {', '.join(sorted(plugins.sources)) or 'none'}"
-
-
-def check_gguf(document: Document, engine: AnyEngine, path: KeyPath, source: Any) -> None:
-    """A GGUF file is for engines alone whose environment can convert it."""
-    if isinstance(source, str) and source.lower().endswith(".gguf") and "gguf" not in engine.capabilities:
-        cure = "name a folder in Hugging Face layout, or another engine"
-        document.problem(path, f'engine "{engine.name}" serves no GGUF files', cure=cure)
 
 
 def check_environment(document: Document, path: KeyPath, choice: Any) -> None:

@@ -120,7 +120,7 @@ class CommandRules(DescriptionRules):
     def test_it_runs_on_what_it_has_an_environment_for(self) -> None:
         """An environment by device declares that the engine runs there."""
         engine = self._found()
-        kinds = samples.kinds(engine) if isinstance(engine.environment, Mapping) else []
+        kinds = engine.devices if isinstance(engine.environment, Mapping) else []
         for kind in kinds:
             if not any(launch.device.kind == kind for launch, _ in self._launched()):
                 do = f"leave {kind!r} out of `environment`, or let `commands` start there"
@@ -129,7 +129,7 @@ class CommandRules(DescriptionRules):
     def test_a_declared_feature_changes_the_command(self) -> None:
         """Where an option switches it on."""
         engine, base = self._found(), self._blocks()[0]
-        declared = set(engine.capabilities)
+        declared = {word for kind in engine.devices for word in engine.can(kind)}
         if bare := sorted(_BY_OPTION & declared - set(self.feature_options)):
             do = f"tell the kit: feature_options = {{{bare[0]!r}: {{OPTION: VALUE}}}}"
             self._broken(f"it declares {bare[0]}, and no option switches that on", do)
@@ -142,10 +142,8 @@ class CommandRules(DescriptionRules):
     def test_an_undeclared_feature_is_refused(self, tmp_path: Path) -> None:
         """Before anything starts: a GGUF file, or a device that it has no environment for."""
         engine = self._found()
-        there = set(engine.environment) if isinstance(engine.environment, Mapping) else {"cpu", "cuda"}
-        gguf = "gguf" in engine.capabilities
-        asked = [("file:/m.gguf", kind, gguf and kind in there) for kind in ("cpu", "cuda")]
-        asked += [("file:/m", kind, kind in there) for kind in ("cpu", "cuda")]
+        asked = [("file:/m.gguf", kind, "gguf" in engine.can(kind)) for kind in ("cpu", "cuda")]
+        asked += [("file:/m", kind, kind in engine.devices) for kind in ("cpu", "cuda")]
         for source, kind, declared in asked:
             model = {"engine": self.engine, "source": source, "options": self._blocks()[0]}
             file = tmp_path / "rayllm.yaml"

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from rayllm.engines import CAPABILITIES, OPENAI_ENDPOINTS, Environment, Gauges
+from rayllm.engines import CAPABILITIES, OPENAI_ENDPOINTS, Device, Environment, Gauges
 from rayllm.testing.engine_kit.base import EngineRules
 
 CHECK_S = 25.0
@@ -50,15 +50,15 @@ class DescriptionRules(EngineRules):
 
     def test_its_capabilities_are_known(self) -> None:
         """Words that RayLLM knows, each with its promise."""
-        if unknown := sorted(set(self._found().capabilities) - set(CAPABILITIES)):
+        engine = self._found()
+        if unknown := sorted({word for kind in engine.devices for word in engine.can(kind)} - set(CAPABILITIES)):
             do = f"declare some of {', '.join(CAPABILITIES)}"
             self._broken(f"it declares {', '.join(map(repr, unknown))}", do)
 
     def test_its_gguf_files_can_be_converted(self) -> None:
         """An engine with `gguf` has what converts such files in its environment, as far as that names every package."""
-        environment = self._found().environment
-        found = list(environment.values()) if isinstance(environment, Mapping) else [environment]
-        for one in found if "gguf" in self._found().capabilities else ():
+        engine = self._found()
+        for one in (engine.environment_for(Device(kind=kind)) for kind in engine.devices if "gguf" in engine.can(kind)):
             there = {Requirement(line).name.lower() for line in one.requires}
             if one.locked and (missing := sorted(_CONVERTS - there)):
                 self._broken(

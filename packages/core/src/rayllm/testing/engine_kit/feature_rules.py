@@ -14,7 +14,7 @@ import pytest
 
 from rayllm.testing.engine_kit import shapes
 from rayllm.testing.engine_kit.ready_rules import GENERATES, ReadyRules
-from rayllm.testing.engine_kit.samples import MODEL_NAME
+from rayllm.testing.engine_kit.samples import MODEL_NAME, able_here
 from rayllm.testing.engine_kit.served import Served
 
 _SLOW_S = 0.3
@@ -51,7 +51,7 @@ class FeatureRules(ReadyRules):
 
     def _able(self, request: pytest.FixtureRequest, word: str) -> Served:
         """The process, where it is started with the options that a feature takes."""
-        if word not in self._found().capabilities:
+        if word not in able_here(self._found()):
             pytest.skip(f"it does not declare {word}")
         block, needed = self._blocks()[0], self.feature_options.get(word, {})
         if any(block.get(name) != value for name, value in needed.items()):
@@ -77,7 +77,7 @@ class FeatureRules(ReadyRules):
         """Chats and completions, one token each, in OpenAI's shape."""
         served = self._served(request)
         for word, path in GENERATES.items():
-            if word not in self._found().capabilities:
+            if word not in able_here(self._found()):
                 continue
             answer = served.ask("POST", path, json=served.generate(path, 1)[1])
             if answer.status_code != httpx.codes.OK or not shapes.is_text(answer.text, whole=True):
@@ -87,7 +87,7 @@ class FeatureRules(ReadyRules):
     def test_it_streams(self, request: pytest.FixtureRequest) -> None:
         """Events while the answer is being made, the first one long before the last, `[DONE]` at the end."""
         served, path = self._served(request), self._path()
-        if "streaming" not in self._found().capabilities:
+        if "streaming" not in able_here(self._found()):
             pytest.skip("it does not declare streaming")
         late = ""
         for _ in range(_TRIES):

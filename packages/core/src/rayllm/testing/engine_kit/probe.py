@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from rayllm.engines import AnyEngine, Device
-from rayllm.testing.engine_kit.samples import MADE_UP, kinds, launches, read, words
+from rayllm.testing.engine_kit.samples import MADE_UP, launches, read, words
 from rayllm.testing.outside.acts import Watch
 from rayllm.testing.outside.discovering import discovered
 
@@ -50,7 +50,7 @@ def _call(engine: AnyEngine, launch: Any) -> Any:
 def checked(engine: AnyEngine, watch: Watch) -> dict[str, Any]:
     """What `check` does on each kind of device."""
     found: dict[str, Any] = {}
-    for kind in kinds(engine) if engine.check else ():
+    for kind in engine.devices if engine.check else ():
         started = time.monotonic()
         seen: dict[str, Any] = {"found": []}
         try:

@@ -13,6 +13,7 @@ import pytest
 
 from rayllm.testing.engine_kit.feature_rules import FeatureRules
 from rayllm.testing.engine_kit.ready_rules import RUNNING
+from rayllm.testing.engine_kit.samples import able_here
 from rayllm.testing.engine_kit.served import HOST, POLL_S, STOP_S, Served
 from rayllm.testing.engine_kit.shapes import is_error
 
@@ -105,7 +106,7 @@ class ProcessRules(FeatureRules):
 def _left_early(served: Served, path: str) -> bool:
     """Ask for a long text and hang up behind its first bytes; False if it was over before that."""
     for tokens in _LONG:
-        _, body = served.generate(path, tokens, stream="streaming" in served.wanted.engine.capabilities)
+        _, body = served.generate(path, tokens, stream="streaming" in able_here(served.wanted.engine))
         try:
             with httpx.stream(
                 "POST", served.url + path, json=body, timeout=httpx.Timeout(30, read=1), trust_env=False

@@ -59,7 +59,7 @@ class ReadyRules(CommandRules):
 
     def _path(self) -> str:
         """Where it is asked for a text."""
-        path = next((path for word, path in GENERATES.items() if word in self._found().capabilities), None)
+        path = next((path for word, path in GENERATES.items() if word in samples.able_here(self._found())), None)
         return path or pytest.skip("it declares neither chat nor completions")
 
     def test_it_gets_ready(self, request: pytest.FixtureRequest) -> None:

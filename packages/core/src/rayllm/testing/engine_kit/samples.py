@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.errors import PydanticUserError
 
-from rayllm.engines import AnyEngine, Command, Device, Environment, Launch, Options
+from rayllm.engines import AnyEngine, Command, Device, Launch, Options
 from rayllm.errors import RayllmError
 
 MADE_UP = "/made-up-by-the-conformance-kit"
@@ -27,15 +27,15 @@ _SECRET = re.compile(
 _VALUES: tuple[Any, ...] = (True, False, 1, 2, 3, 8, 0.5, 64, "sample", "a/sample", ["sample"], [1], {"sample": "a"})
 
 
-def kinds(engine: AnyEngine) -> list[str]:
-    """The kinds of device that it has an environment for."""
-    return ["cpu", "cuda"] if isinstance(engine.environment, Environment) else sorted(engine.environment)
+def able_here(engine: AnyEngine) -> frozenset[str]:
+    """What it declares for the device that the kit starts it on: the CPU, unless it runs on GPUs alone."""
+    return engine.can("cpu" if "cpu" in engine.devices else "cuda")
 
 
 def launches(engine: AnyEngine, options: Options) -> list[Launch[Any]]:
     """As a replica could ask for it: on each device, with little and with more reserved."""
     made = []
-    for kind in kinds(engine):
+    for kind in engine.devices:
         device, gpus = (_CPU, 0) if kind == "cpu" else (Device(kind=kind), 1)
         for cpus, memory in ((1, None), (4, 8 << 30)):
             made.append(

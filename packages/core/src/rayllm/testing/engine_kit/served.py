@@ -136,7 +136,7 @@ def start(wanted: Wanted, plugins: Plugins) -> Served:
 
 def _device(engine: AnyEngine) -> Device:
     """This machine's CPU, unless the engine runs on GPUs alone."""
-    return detect(0 if "cpu" in samples.kinds(engine) else 1)
+    return detect(0 if "cpu" in engine.devices else 1)
 
 
 def _wait(served: Served) -> None:
