@@ -34,6 +34,7 @@ WRONG = [
     ("engine", "gauges", {"running": "x"}, "is neither None nor of Gauges"),
     ("engine", "explain", "restart it", "is neither None nor a function"),
     ("engine", "arguments", {}, "is neither None nor of EngineArguments"),
+    ("engine", "shape", 2, "is neither None nor a function"),
     ("engine", "check", [], "is neither None nor a function"),
     ("backend", "summary", 1, "is no text"),
     ("backend", "options", None, "is not a subclass of rayllm.Options"),

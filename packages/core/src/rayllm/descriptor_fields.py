@@ -75,6 +75,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "gauges": _optional(Gauges),
         "explain": _FUNCTION_OR_NONE,
         "arguments": _optional(EngineArguments),
+        "shape": _FUNCTION_OR_NONE,
         "check": _FUNCTION_OR_NONE,
     },
     Backend: {
