@@ -53,8 +53,16 @@ FIELDS = {
     ),
     "unknown key in a block": (
         "resources: {gpu: 1}",
-        '6:17  models.m.resources.gpu: no such key; did you mean "gpus"?   known: cpus, gpus, memory',
+        (
+            '6:17  models.m.resources.gpu: no such key; did you mean "gpus"?'
+            "   known: accelerator, cpus, gpus, memory, nodes"
+        ),
     ),
+    "type of no GPUs": (
+        "resources: {accelerator: L40S}",
+        "6:16  models.m.resources: accelerator is a type of GPUs, and gpus is 0",
+    ),
+    "no nodes": ("resources: {nodes: 0}", "6:24  models.m.resources.nodes: at least 1 expected, found 0"),
     "unknown key in one of two forms": (
         "replicas: {mim: 1}",
         '6:16  models.m.replicas.mim: no such key; did you mean "min"?   known: max, min, target_ongoing',

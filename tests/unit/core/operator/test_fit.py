@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from rayllm import Node
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import amounts, misfits, room, shortage
@@ -76,6 +78,57 @@ def test_how_many_fit() -> None:
     assert room({"CPU": 1.0, "GPU": 1.0}, nodes, {}) == 1
     assert room({"CPU": 0.1}, nodes, {"a": {"CPU": 4.0}}) == 3, "a sum of floats is not exact"
     assert room({"memory": 1.0}, nodes, {}) == 0
+
+
+def machines(*gpus: int) -> list[Node]:
+    """One node with so many GPUs each."""
+    return [Node(id=str(n), state="alive", resources={"CPU": 8.0, "GPU": float(there)}) for n, there in enumerate(gpus)]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "fit"),
+    [((8,), 0), ((8, 8), 1), ((16, 8), 1), ((16, 16), 2), ((8, 8, 8), 1), ((16, 8, 8), 2), ((0, 8), 0)],
+)
+def test_replicas_on_two_nodes(gpus: tuple[int, ...], fit: int) -> None:
+    """No two parts of one replica on the same node."""
+    assert room({"GPU": 8.0}, machines(*gpus), {}, 2) == fit
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        ((8,), "the cluster has 1 node"),
+        ((8, 4, 0), "1 of the 3 nodes has so much, the largest has 8 GPUs, 8 CPU cores"),
+        ((4, 4), "none of the 2 nodes has so much, the largest has 4 GPUs, 8 CPU cores"),
+    ],
+)
+def test_too_few_nodes(gpus: tuple[int, ...], words: str) -> None:
+    """Told with what each of them needs, and how many have that."""
+    asked = model(gpus=8, cpus=1, nodes=3 if len(gpus) == 1 else 2)
+    each = f"m: one replica needs {asked.resources.nodes} nodes with 8 GPUs, 1 CPU core each; "
+    assert misfits({"m": asked}, machines(*gpus)) == [each + words]
+
+
+def test_several_nodes_that_are_taken() -> None:
+    """How many have it free; and all together may be too many."""
+    used = {"1": {"GPU": 4.0}}
+    assert shortage({"GPU": 8.0}, machines(8, 8), {}, 2) == ""
+    assert shortage({"GPU": 8.0}, machines(8, 8), used, 2) == (
+        "one replica needs 2 nodes with 8 GPUs each; 1 of the 2 nodes has so much free"
+    )
+    assert misfits({"a": model(gpus=8, nodes=2), "b": model(gpus=1)}, machines(8, 8)) == [
+        "all models together need 17 GPUs; the cluster has 16 GPUs"
+    ]
+
+
+def test_the_type_of_gpus() -> None:
+    """The nodes' types are named where none is the right one."""
+    wants = {"m": model(gpus=2, accelerator="L40S")}
+    there = [Node(id="a", state="alive", resources={"CPU": 8, "GPU": 2, "accelerator_type:H100": 1})]
+    needs = "m: one replica needs 2 GPUs of type L40S, 1 CPU core; the nodes have "
+    assert misfits(wants, there) == [f"{needs}GPUs of type H100"]
+    assert misfits(wants, machines(2)) == [f"{needs}no GPUs that tell their type"]
+    assert misfits({"m": model(gpus=2, accelerator="H100")}, there) == []
 
 
 def test_why_there_is_no_room() -> None:

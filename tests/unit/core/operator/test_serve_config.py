@@ -43,6 +43,24 @@ def test_a_models_application() -> None:
     ]
 
 
+def test_a_type_of_gpus() -> None:
+    """Ray's own option."""
+    app = model_app("demo", "m", model(resources={"gpus": 1, "accelerator": "L40S"}), CODE)
+    assert app["deployments"][0]["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 1, "accelerator_type": "L40S"}
+
+
+def test_a_model_on_several_nodes() -> None:
+    """A bundle on each of them; the replica's own actor is in the first."""
+    wanted = {"nodes": 2, "gpus": 8, "cpus": 4, "memory": "8GiB", "accelerator": "H100"}
+    app = model_app("demo", "m", model(resources=wanted), CODE)
+    options = app["deployments"][0]
+    assert options["ray_actor_options"] == {"num_cpus": 4, "num_gpus": 8, "memory": 8 * 2**30}
+    bundle = {"GPU": 8.0, "CPU": 4.0, "memory": 8.0 * 2**30, "accelerator_type:H100": 0.001}
+    assert options["placement_group_bundles"] == [bundle, bundle]
+    assert options["placement_group_strategy"] == "STRICT_SPREAD"
+    assert app["args"].items() >= {"nodes": 2, "accelerator": "H100"}.items()
+
+
 def test_a_model_that_follows_the_load() -> None:
     """Serve's own autoscaling by our policy."""
     app = model_app("demo", "m", model(replicas={"min": 0, "max": 4, "target_ongoing": 2.0}), CODE)

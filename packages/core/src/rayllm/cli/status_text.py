@@ -8,7 +8,8 @@ from typing import Any
 
 from rayllm.backends import Node
 from rayllm.cli.output import Line, table_lines
-from rayllm.deployment.fit import amounts
+from rayllm.deployment.fit import each_of
+from rayllm.deployment.placement import ACCELERATOR
 from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
 from rayllm.deployment.wording import age, as_written, describe, describe_past
 
@@ -79,7 +80,9 @@ def _facts(part: ModelStatus) -> dict[str, str]:
     shown = {key: config[key] for key in ("engine", "source", "environment") if config.get(key)}
     facts: dict[str, Any] = {"endpoint": part.endpoint, **shown, "replicas": replicas}
     facts["options"] = ", ".join(f"{name}: {as_written(value)}" for name, value in options.items())
-    facts["needs"] = amounts(needs)
+    if accelerator := config.pop("accelerator", None):
+        needs[f"{ACCELERATOR}{accelerator}"] = 1
+    facts["needs"] = each_of(needs, config.pop("nodes", 1))
     facts["code"] = ", ".join(f"{name} {version}" for name, version in part.versions.items())
     return {label: str(value) for label, value in facts.items() if value not in {None, ""}}
 
@@ -106,7 +109,7 @@ def _load(replicas: Sequence[ReplicaStatus]) -> str:
 
 def _row(replica: ReplicaStatus, nodes: Sequence[Node], now: float) -> tuple[str, ...]:
     address = next((node.address for node in nodes if node.id == replica.node), "")
-    node = f"{replica.node[:_ID]} {address}".rstrip()
+    node = f"{replica.node[:_ID]} {address}".rstrip() + (f" +{len(replica.ranks)}" if replica.ranks else "")
     what = (replica.environment or "-", _load([replica]))
     return replica.replica, node, *what, replica.phase, age(now - replica.since), replica.detail
 

@@ -16,6 +16,10 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$
 """As an environment variable is called; on the nodes it is a file's name."""
 
 
+Accelerator = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=60)]
+"""A name of `ray.util.accelerators`, or of one's own."""
+
+
 class Strict(BaseModel):
     """Base of every block: an unknown key or a wrong type is an error, never a guess."""
 
@@ -58,14 +62,24 @@ class ReplicaRange(Strict):
 
 
 class Resources(Strict):
-    """What one replica needs."""
+    """What one replica needs, on each of its nodes."""
 
     gpus: int = Field(default=0, ge=0)
     """Whole GPUs; they are the only ones that the replica sees."""
+    accelerator: Accelerator | None = None
+    """Type of the GPUs, as Ray calls it: `L40S`, `H100`, `A100`; any if left out."""
     cpus: float = Field(default=1, gt=0)
     """CPU cores that Ray reserves."""
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
     """Main memory that Ray reserves: `8GiB`, `500MB`, or a number of bytes."""
+    nodes: int = Field(default=1, ge=1)
+    """Nodes that one replica spans, for a model that one alone can't hold."""
+
+    @model_validator(mode="after")
+    def _has_gpus_of_a_type(self) -> Resources:
+        if self.accelerator and not self.gpus:
+            raise ValueError("accelerator is a type of GPUs, and gpus is 0")
+        return self
 
 
 class Routing(Strict):

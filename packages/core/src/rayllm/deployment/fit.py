@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from rayllm.backends import Node
 from rayllm.config.schema import ModelConfig, ReplicaRange
+from rayllm.deployment.placement import ACCELERATOR, needs
 
 _UNITS = {"GPU": "GPU", "CPU": "CPU core", "memory": "GiB of memory"}
 _ROUNDING = 1e-6
@@ -21,43 +22,60 @@ def misfits(models: Mapping[str, ModelConfig], nodes: Iterable[Node]) -> list[st
     return problems or _too_many(models, alive)
 
 
-def _needs(model: ModelConfig) -> dict[str, float]:
-    needs = {"GPU": float(model.resources.gpus), "CPU": model.resources.cpus}
-    if model.resources.memory:
-        needs["memory"] = float(model.resources.memory)
-    return {resource: amount for resource, amount in needs.items() if amount}
-
-
-def room(needs: Mapping[str, float], nodes: Iterable[Node], taken: Mapping[str, Mapping[str, float]]) -> int:
+def room(
+    needs: Mapping[str, float], nodes: Iterable[Node], taken: Mapping[str, Mapping[str, float]], spans: int = 1
+) -> int:
     """How many replicas the nodes have room for.
 
     Args:
-        needs: what one replica needs, by Ray's resource names.
+        needs: what one replica needs on each of its nodes, by Ray's resource names.
         nodes: dead ones count for nothing.
         taken: what is in use already, by node id.
+        spans: nodes of each replica, no two of one replica the same.
     """
-    return sum(
-        min(int((free + _ROUNDING) / amount) for free, amount in _free(node, needs, taken))
+    parts = [
+        max(0, min(int((free + _ROUNDING) / amount) for free, amount in _free(node, needs, taken)))
         for node in nodes
         if node.state == "alive"
-    )
+    ]
+    most = sum(parts) // spans
+    # A node holds one part of each replica at most, so that of those that it could hold some may be of no use.
+    while most and sum(min(part, most) for part in parts) < most * spans:
+        most -= 1
+    return most
 
 
-def shortage(needs: Mapping[str, float], nodes: Iterable[Node], taken: Mapping[str, Mapping[str, float]]) -> str:
+def shortage(
+    needs: Mapping[str, float], nodes: Iterable[Node], taken: Mapping[str, Mapping[str, float]], spans: int = 1
+) -> str:
     """Why a replica that waits has no node, with the numbers; empty where the nodes should have room for it."""
     alive = [node for node in nodes if node.state == "alive"]
-    if not alive or room(needs, alive, taken):
+    if not alive or room(needs, alive, taken, spans):
         return ""
-    if not room(needs, alive, {}):
-        return _larger_than_all(needs, alive)
+    if not room(needs, alive, {}, spans):
+        return _larger_than_all(needs, alive, spans)
     free = {node.id: dict(zip(needs, (left for left, _ in _free(node, needs, taken)), strict=True)) for node in alive}
+    if spans > 1:
+        fitting = [node for node in alive if room(needs, [node], taken)]
+        return f"one replica needs {each_of(needs, spans)}; {_so_many(fitting, alive)} so much free"
     most = max(free.values(), key=lambda left: min(left[r] / amount for r, amount in needs.items()))
     return f"one replica needs {amounts(needs)}; no node has that free, the best has {amounts(most)}"
 
 
 def amounts(needs: Mapping[str, float]) -> str:
-    """`2 GPUs, 1 CPU core, 8 GiB of memory`."""
-    return ", ".join(_amount(resource, max(0.0, amount)) for resource, amount in needs.items())
+    """`2 GPUs of type L40S, 1 CPU core, 8 GiB of memory`."""
+    types = [name.removeprefix(ACCELERATOR) for name in needs if name.startswith(ACCELERATOR)]
+    plain = {name: amount for name, amount in needs.items() if not name.startswith(ACCELERATOR)}
+    told = [
+        _amount(resource, max(0.0, amount)) + (f" of type {types[0]}" if types and resource == "GPU" else "")
+        for resource, amount in plain.items()
+    ]
+    return ", ".join(told)
+
+
+def each_of(needs: Mapping[str, float], spans: int) -> str:
+    """`1 CPU core`, or `2 nodes with 8 GPUs, 1 CPU core each`."""
+    return amounts(needs) if spans == 1 else f"{spans} nodes with {amounts(needs)} each"
 
 
 def _free(
@@ -73,19 +91,36 @@ def _least(model: ModelConfig) -> int:
 
 
 def _too_big(name: str, model: ModelConfig, nodes: list[Node]) -> str | None:
-    needs = _needs(model)
-    return None if room(needs, nodes, {}) else f"{name}: {_larger_than_all(needs, nodes)}"
+    wanted, spans = needs(model.resources), model.resources.nodes
+    return None if room(wanted, nodes, {}, spans) else f"{name}: {_larger_than_all(wanted, nodes, spans)}"
 
 
-def _larger_than_all(needs: Mapping[str, float], nodes: list[Node]) -> str:
-    largest = {r: max(node.resources.get(r, 0) for node in nodes) for r in needs}
-    return f"one replica needs {amounts(needs)}; the largest node has {amounts(largest)}"
+def _larger_than_all(needs: Mapping[str, float], nodes: list[Node], spans: int) -> str:
+    wanted = f"one replica needs {each_of(needs, spans)}"
+    types = {name for node in nodes for name in node.resources if name.startswith(ACCELERATOR)}
+    if {name for name in needs if name.startswith(ACCELERATOR)} - types:
+        there = ", ".join(sorted(name.removeprefix(ACCELERATOR) for name in types))
+        return f"{wanted}; the nodes have {f'GPUs of type {there}' if there else 'no GPUs that tell their type'}"
+    largest = {r: max(node.resources.get(r, 0) for node in nodes) for r in needs if not r.startswith(ACCELERATOR)}
+    if len(nodes) < spans:
+        return f"{wanted}; the cluster has {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
+    if spans > 1:
+        fitting = [node for node in nodes if room(needs, [node], {})]
+        return f"{wanted}; {_so_many(fitting, nodes)} so much, the largest has {amounts(largest)}"
+    return f"{wanted}; the largest node has {amounts(largest)}"
+
+
+def _so_many(fitting: list[Node], nodes: list[Node]) -> str:
+    """`1 of the 3 nodes has`."""
+    return f"{len(fitting) or 'none'} of the {len(nodes)} nodes {'have' if len(fitting) > 1 else 'has'}"
 
 
 def _too_many(models: Mapping[str, ModelConfig], nodes: list[Node]) -> list[str]:
     problems = []
     for resource in _UNITS:
-        needed = sum(_needs(model).get(resource, 0) * _least(model) for model in models.values())
+        needed = sum(
+            needs(model.resources).get(resource, 0) * model.resources.nodes * _least(model) for model in models.values()
+        )
         there = sum(node.resources.get(resource, 0) for node in nodes)
         if needed > there:
             problems.append(

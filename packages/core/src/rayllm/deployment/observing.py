@@ -13,7 +13,7 @@ from rayllm.deployment.fit import shortage
 from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import Json, deployed_apps
 from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
-from rayllm.deployment.usage import needs_of, taken
+from rayllm.deployment.usage import needs_of, ranks_of, spans_of, taken
 from rayllm.errors import ClusterError
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
@@ -58,13 +58,13 @@ def observe(cluster: Cluster, api: ServeApi, admin: AdminApi) -> Status:
 
 def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: list[Node]) -> Status:
     """Join the reports."""
-    apps, used = deployed_apps(details, cluster.name), taken(details)
+    apps, used = deployed_apps(details, cluster.name), taken(details, ranks_of(snapshot))
     found = {}
     for name, app in sorted(apps.items()):
         report = details["applications"][app_name(cluster.name, name)]
         serve: Json = next(iter(report["deployments"].values()), {})
         part = _model(name, app, report, serve, snapshot or {})
-        lacks = shortage(needs, nodes, used) if (needs := needs_of(serve)) else ""
+        lacks = shortage(needs, nodes, used, spans_of(app)) if (needs := needs_of(serve)) else ""
         cause, cure = diagnose(part, lacks)
         found[name] = replace(part, cause=cause, cure=cure, endpoint=f"{cluster.gateway_url}/v1")
     return Status(

@@ -117,9 +117,14 @@ def _summary(name: str, app: Json) -> str:
         scheme = "https" if (_override(app).get("user_config") or {}).get("tls") else "http"
         return f"{scheme}://{args['host']}:{args['port']}"
     weights = args["source"].rstrip("/").rpartition("/")[2] or args["source"]
-    needs = [f"{args['gpus']} GPU"] if args["gpus"] else []
+    return " · ".join([args["engine"], weights, _replicas(app["deployments"][0]), f"needs {_needs(args)}"])
+
+
+def _needs(args: Json) -> str:
+    """`8 GPU (H100), 4 CPU, 64 GiB`, with `2 nodes × ` before it where a replica spans them."""
+    needs = [f"{args['gpus']} GPU" + (f" ({args['accelerator']})" if args["accelerator"] else "")] * bool(args["gpus"])
     needs += [f"{args['cpus']:g} CPU"] + ([f"{args['memory'] / 2**30:g} GiB"] if args["memory"] else [])
-    return " · ".join([args["engine"], weights, _replicas(app["deployments"][0]), f"needs {', '.join(needs)}"])
+    return (f"{args['nodes']} nodes × " if args["nodes"] > 1 else "") + ", ".join(needs)
 
 
 def _replicas(options: Json) -> str:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.apply import PUTS
-from rayllm.deployment.fit import amounts, room
+from rayllm.deployment.fit import each_of, room
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import Json, deployed_apps, merge
 from rayllm.deployment.status import Status
 from rayllm.deployment.telling import Tell, telling
-from rayllm.deployment.usage import needs_of, taken
+from rayllm.deployment.usage import needs_of, ranks_of, spans_of, taken
 from rayllm.deployment.watch import GATEWAY, Watch
 from rayllm.errors import ClusterError, DeploymentError, InputError
 from rayllm.events import Scaled
@@ -50,7 +50,7 @@ def _scale(session: Session, model: str, replicas: int, progress: Progress, tell
     try:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
             if "elastic" not in session.checked.backend.capabilities:
-                _require_room(session, api, model, replicas)
+                _require_room(session, api, admin, model, replicas)
             known = admin.failed_at()
             _put(session, cluster, api, model, replicas)
             tell(Scaled(deployment=session.name, model=model, replicas=replicas))
@@ -88,16 +88,18 @@ def _report(session: Session, details: Json, model: str) -> Json:
     return report
 
 
-def _require_room(session: Session, api: ServeApi, model: str, replicas: int) -> None:
+def _require_room(session: Session, api: ServeApi, admin: AdminApi, model: str, replicas: int) -> None:
     details = api.details()
     serve: Json = next(iter(_report(session, details, model)["deployments"].values()), {})
     needs, nodes = needs_of(serve), api.nodes()
     if not needs or not nodes or replicas <= len(serve["replicas"]):
         return
-    most = room(needs, nodes, taken(details, without=app_name(session.name, model)))
+    spans = spans_of(deployed_apps(details, session.name)[model])
+    used = taken(details, ranks_of(admin.state()), without=app_name(session.name, model))
+    most = room(needs, nodes, used, spans)
     if replicas > most:
         raise DeploymentError(
-            f"{replicas} replicas of {model} don't fit: each needs {amounts(needs)}, "
+            f"{replicas} replicas of {model} don't fit: each needs {each_of(needs, spans)}, "
             f"and beside what else runs the nodes have room for {most}",
             cure="take fewer, ask for less under resources:, or add nodes",
             topic="room",

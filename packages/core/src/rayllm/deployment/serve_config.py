@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayllm.cluster.bundle import Bundle
 from rayllm.config.schema import DeploymentConfig, ModelConfig, ReplicaRange
+from rayllm.deployment.placement import placement
 from rayllm.serving.spec import (
     GATEWAY_APP,
     GATEWAY_DEPLOYMENT,
@@ -45,6 +46,8 @@ def model_spec(
         gpus=model.resources.gpus,
         cpus=model.resources.cpus,
         memory=int(model.resources.memory) if model.resources.memory else None,  # YAML knows no ByteSize
+        nodes=model.resources.nodes,
+        accelerator=model.resources.accelerator,
         drain_s=model.drain_s,
         attempt=attempt,
         versions=versions,
@@ -67,16 +70,13 @@ def scaling(replicas: int | ReplicaRange) -> Json:
 
 def model_app(deployment: str, name: str, model: ModelConfig, code: Bundle, attempt: int = 0) -> Json:
     """The application of one model."""
-    actor: Json = {"num_cpus": model.resources.cpus, "num_gpus": model.resources.gpus}
-    if model.resources.memory:
-        actor["memory"] = int(model.resources.memory)
     options = {
         "name": MODEL_DEPLOYMENT,
         **scaling(model.replicas),
         "max_ongoing_requests": MANY,
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": model.drain_s + STOP_S,
-        "ray_actor_options": actor,
+        **placement(model.resources),
     }
     return {
         "name": app_name(deployment, name),

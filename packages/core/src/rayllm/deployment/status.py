@@ -35,6 +35,8 @@ class ReplicaStatus:
     """Requests that the engine computes; null where it does not tell."""
     queued: float | None = None
     """Requests in the engine's queue; null where it does not tell."""
+    ranks: list[str] = field(default_factory=list)
+    """Ray's ids of its other nodes, where it spans several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class ModelSpec:
     cpus: float = 1
     memory: int | None = None
     """Bytes."""
+    nodes: int = 1
+    """Nodes of each replica; GPUs, CPUs and memory are on each of them."""
+    accelerator: str | None = None
+    """Ray's name of the GPUs' type."""
     drain_s: float = 600.0
     attempt: int = 0
     """Raised to make Serve try a failed application again."""

@@ -38,6 +38,8 @@ class LaterReport(TypedDict, total=False):
     """Requests that the engine computes."""
     queued: float
     """Requests in the engine's queue."""
+    ranks: list[str]
+    """Ray's ids of the nodes of its ranks beside its own, of a replica on several nodes."""
 
 
 class ReplicaReport(LaterReport):
