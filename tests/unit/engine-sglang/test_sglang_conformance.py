@@ -10,5 +10,9 @@ class TestSglang(EngineConformance):
 
     engine = "sglang"
     options = ({}, {"embedding": True}, {"engine_args": {"chunked-prefill-size": 2048}})
-    feature_options = {"tools": {"tool_call_parser": "qwen"}, "embeddings": {"embedding": True}}  # noqa: RUF012
+    feature_options = {  # noqa: RUF012
+        "tools": {"tool_call_parser": "qwen"},
+        "embeddings": {"embedding": True},
+        "multi-node": {"tp_size": 2},
+    }
     not_run = "tests/e2e/engine-sglang runs it"

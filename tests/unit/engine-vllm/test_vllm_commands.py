@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rayllm_engine_vllm
 from rayllm import Command, Device, InputError, Launch
 from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.options import VllmOptions
@@ -13,8 +15,9 @@ from rayllm_engine_vllm.options import VllmOptions
 AVX2 = Device(kind="cpu", features=frozenset({"avx2"}))
 AVX512 = Device(kind="cpu", features=frozenset({"avx2", "avx512f", "avx512_bf16"}))
 CUDA = Device(kind="cuda")
+SERVE = str(Path(rayllm_engine_vllm.__file__).with_name("serve.py"))
 START = (
-    *("/env/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", "4000"),
+    *("/env/bin/python", "-P", SERVE, "serve", "--host", "127.0.0.1", "--port", "4000"),
     *("--model", "/models/m", "--served-model-name", "small"),
 )
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}

@@ -17,6 +17,7 @@ class TestVllm(EngineConformance):
         {"engine_args": {"max-num-batched-tokens": 4096}},
     )
     feature_options = {  # noqa: RUF012
+        "multi-node": {"tensor_parallel_size": 2},
         "lora": {"enable_lora": True},
         "tools": {"tool_call_parser": "hermes"},
         "embeddings": {"runner": "pooling", "convert": "embed"},

@@ -23,6 +23,8 @@ class Options(BaseModel):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+RENDEZVOUS_PORTS = 16
+"""Ports at which the ranks of a replica may meet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +79,20 @@ class Launch(Generic[OptionsT]):
     port: int
     device: Device
     gpus: int = 0
-    """GPUs of this replica; they are the only ones the process sees."""
+    """GPUs of this replica, on each of its nodes; they are the only ones the process sees."""
     cpus: int = 1
-    """CPU cores reserved for this replica."""
+    """CPU cores reserved for this replica, on each of its nodes."""
     memory: int | None = None
-    """Bytes of main memory reserved for this replica, if any were asked for."""
+    """Bytes of main memory reserved for this replica on each of its nodes, if any were asked for."""
+    nodes: int = 1
+    """Nodes that this replica spans. Each calls `commands` with its own paths, and starts the command of its rank."""
+    addresses: Sequence[str] = ()
+    """The nodes' IP addresses, rank 0 first; empty for a single node."""
+    rendezvous_port: int = 0
+    """The first of `RENDEZVOUS_PORTS` ports on rank 0's address, one after the other, that are kept free for the
+    ranks to meet at; 0 for a single node."""
+    interface: str = ""
+    """The network interface of this node's address: `eth0`; empty for a single node."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -278,7 +289,8 @@ class Engine(Generic[OptionsT]):
     environment: Environment | Mapping[str, Environment]
     """What to install, for every device or by `Device.kind`."""
     commands: Callable[[Launch[OptionsT]], Sequence[Command]]
-    """The processes of one replica, one for each node rank. Pure: no I/O, the same in, the same out."""
+    """The processes of one replica, one for each node rank; only the first is asked over HTTP. Pure: no I/O, the same
+    in, the same out."""
     capabilities: Iterable[str] | Mapping[str, Iterable[str]] = field(default=frozenset())
     """What the engine serves, of `CAPABILITIES`: on every device, or by `Device.kind`. What a file asks for beyond that
     is refused."""

@@ -16,7 +16,7 @@ from rayllm_engine_sglang.shape import shape
 CAPABILITIES = frozenset(
     {
         *("chat", "completions", "embeddings", "gguf", "streaming", "structured-output", "tools"),
-        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel"),
+        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel", "multi-node"),
     }
 )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rayllm import Command, Launch, Shape
+from rayllm import Command, Launch
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.options import SglangOptions
+from rayllm_engine_sglang.ranks import rank_environ, rank_flags, sizes
 from rayllm_engine_sglang.shape import shape
 
 _Scalar = bool | int | float | str
@@ -15,7 +16,7 @@ _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def commands(launch: Launch[SglangOptions]) -> list[Command]:
-    """The one process of a replica.
+    """The processes of a replica, one on each of its nodes.
 
     Raises:
         InputError: the replica can't be split so.
@@ -26,7 +27,11 @@ def commands(launch: Launch[SglangOptions]) -> list[Command]:
     argv += ["--enable-metrics"]
     argv += _typed(launch)
     argv += ARGUMENTS.command_line(launch.device, launch.options.engine_args)
-    return [Command(*argv, ready="/health", metrics="/metrics", env=_environ(launch))]
+    ranks = rank_flags(launch, shape(launch.options, launch.gpus * launch.nodes))
+    return [
+        Command(*argv, *flags, ready="/health", metrics="/metrics", env=_environ(launch) | rank_environ(launch, rank))
+        for rank, flags in enumerate(ranks)
+    ]
 
 
 def _typed(launch: Launch[SglangOptions]) -> list[str]:
@@ -39,7 +44,7 @@ def _typed(launch: Launch[SglangOptions]) -> list[str]:
         "quantization": options.quantization,
         "mem-fraction-static": options.mem_fraction_static,
         "max-total-tokens": options.max_total_tokens or decided.get("max-total-tokens"),
-        **_parallel(options, shape(options, launch.gpus)),
+        **sizes(options, shape(options, launch.gpus * launch.nodes)),
         "max-running-requests": options.max_running_requests,
         "random-seed": options.seed,
         "trust-remote-code": options.trust_remote_code or None,
@@ -63,18 +68,6 @@ def _on_cpu(launch: Launch[SglangOptions]) -> dict[str, _Scalar]:
     return decided
 
 
-def _parallel(options: SglangOptions, split: Shape) -> dict[str, _Scalar | None]:
-    """The sizes that are not SGLang's default."""
-    sizes = {
-        "tp-size": split.tensor,
-        "pp-size": split.pipeline,
-        "dp-size": split.data,
-        "attn-dp-size": options.attn_dp_size,
-        "ep-size": options.ep_size,
-    }
-    return {flag: size if size > 1 else None for flag, size in sizes.items()}
-
-
 def _environ(launch: Launch[SglangOptions]) -> dict[str, str]:
     """Variables of the process: no calls to the hub (the model is a folder), and a look at its health costs nothing."""
     environ = {
@@ -84,10 +77,10 @@ def _environ(launch: Launch[SglangOptions]) -> dict[str, str]:
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false",
     }
     if launch.device.kind == "cpu":
-        parts = shape(launch.options, 0).parts
+        parts = shape(launch.options, 0).on_each_of(launch.nodes)
         threads = max(1, launch.cpus // parts)
         environ |= {"SGLANG_USE_CPU_ENGINE": "1", "OMP_NUM_THREADS": str(threads)}
-        if parts > 1:
+        if parts > 1 or launch.nodes > 1:
             # Without it SGLang wants as many NUMA nodes as parts. One group of cores for each part.
             groups = (f"{first}-{first + threads - 1}" for first in range(0, parts * threads, threads))
             environ["SGLANG_CPU_OMP_THREADS_BIND"] = "|".join(groups)

@@ -17,7 +17,7 @@ CAPABILITIES = frozenset(
     {
         *("chat", "completions", "embeddings", "gguf", "lora", "rerank"),
         *("streaming", "structured-output", "tools", "vision"),
-        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel"),
+        *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel", "multi-node"),
     }
 )
 

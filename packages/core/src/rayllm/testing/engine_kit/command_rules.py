@@ -80,6 +80,26 @@ class CommandRules(DescriptionRules):
                 if _EVERYWHERE & {word, *word.split("=")}:
                     self._broken(f"its command holds {word!r}, which is every address", "listen on launch.host alone")
 
+    def test_it_has_a_command_for_each_node_rank(self) -> None:
+        """Where it declares multi-node: each knows where rank 0 is, and the ranks differ."""
+        if "multi-node" not in self._found().capabilities:
+            pytest.skip("it does not declare multi-node")
+        found = [
+            (launch, ranks)
+            for block in (*self._blocks(), self.feature_options.get("multi-node", {}))
+            for launch in samples.on_two_nodes(self._found(), block)
+            if (ranks := samples.words_of(self._found(), launch))
+        ]
+        if not found:
+            self._broken("it refuses two nodes", "tell the kit: feature_options = {'multi-node': {OPTION: VALUE}}")
+        for launch, ranks in found:
+            first = launch.addresses[0]
+            if len(ranks) != launch.nodes or any(not any(first in word for word in words) for words in ranks):
+                do = "return a command for each of launch.nodes, all of which are told launch.addresses[0]"
+                self._broken(f"its commands for {launch.nodes} nodes are {ranks}", do)
+            if ranks[0] == ranks[1]:
+                self._broken(f"both ranks are started by {ranks[0]}", "tell each process its rank")
+
     def test_its_commands_are_pure(self) -> None:
         """The same launch, the same commands, on any machine; nothing is read, asked, started or written for them."""
         here, there = self._looked(), self._looked(elsewhere=True)

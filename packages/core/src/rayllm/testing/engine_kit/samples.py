@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -53,6 +54,23 @@ def launches(engine: AnyEngine, options: Options) -> list[Launch[Any]]:
                 )
             )
     return made
+
+
+def on_two_nodes(engine: AnyEngine, block: Mapping[str, Any]) -> list[Launch[Any]]:
+    """As `launches`, of a replica that spans two nodes."""
+    addresses = ("198.51.100.1", "198.51.100.2")
+    return [
+        replace(launch, nodes=2, addresses=addresses, rendezvous_port=23480, interface="eth7")
+        for launch in launches(engine, read(engine.options, block))
+    ]
+
+
+def words_of(engine: AnyEngine, launch: Launch[Any]) -> list[list[str]]:
+    """What each of its commands tells; none where it refuses the launch."""
+    try:
+        return [words(command) for command in engine.commands(launch)]
+    except RayllmError:
+        return []
 
 
 def read(options: type[Options], block: Mapping[str, Any]) -> Options:
