@@ -149,7 +149,8 @@ def demo(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
     clients = ("anthropic", "h2", "openai", "websockets")
-    install(session, CORE, ROOT / "packages/backend-local", FAKE_ENGINE, *clients, "matplotlib", "pytest")
+    ours = (CORE, ROOT / "packages/backend-local", FAKE_ENGINE, ROOT / "examples/plugins/rayllm-backend-multinode")
+    install(session, *ours, *clients, "matplotlib", "pytest")
     pytest(session, "tests/integration")
 
 

@@ -42,7 +42,8 @@ def test_no_options_no_flags() -> None:
 
 def test_every_option_reaches_the_server() -> None:
     """The server takes all flags, also a text that looks like one."""
-    options = FakeOptions(answer="-hi", start_s=0.01, token_s=1, fail_start="--help me", crash_after=0, hang_after=0)
+    given = {"answer": "-hi", "start_s": 0.01, "token_s": 1, "fail_start": "--help me", "fail_rank": 0}
+    options = FakeOptions.model_validate({**given, "crash_after": 0, "hang_after": 0})
     argv = command(options).argv
     assert len(argv) == len(command(FakeOptions()).argv) + len(FakeOptions.model_fields)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -13,9 +12,8 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rayllm.engines import Launch
+from rayllm.engines import AnyEngine
 from rayllm.errors import DeploymentError
-from rayllm.plugins import Plugins
 from rayllm.serving import where
 from rayllm.serving.directory.membership import Membership
 from rayllm.serving.directory.state import ReplicaReport
@@ -23,20 +21,18 @@ from rayllm.serving.engine.forward import forward
 from rayllm.serving.engine.guarding import Guarding
 from rayllm.serving.engine.health import hang_s
 from rayllm.serving.engine.load import Load
+from rayllm.serving.engine.preparing import Prepared, prepare
+from rayllm.serving.engine.ranks import Ranks
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
 from rayllm.serving.keys import internal_key, ray_token
-from rayllm.serving.prepare.arguments import check_arguments
-from rayllm.serving.prepare.devices import detect
-from rayllm.serving.prepare.environments import ensure_environment, facts_of
 from rayllm.serving.processes.ports import HeldPort, hold_port
 from rayllm.serving.processes.supervised import sweep
 from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
-from rayllm.serving.weights.ensure import ensure_weights
-from rayllm.serving.weights.shape import require_model
 
 logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
+DIED = ("died while serving", "engine-died")
 
 
 class EngineReplica:
@@ -44,6 +40,7 @@ class EngineReplica:
 
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         self.spec = ModelSpec.from_args(args)
+        self._prepared: Prepared
         self._running: RunningEngine
         self._port: HeldPort | None = None
         self._guarding: Guarding | None = None
@@ -52,13 +49,15 @@ class EngineReplica:
         self._key = internal_key(self.spec.deployment, self.spec.model)
         self._token = ray_token()
         self._member = Membership(self._first_report())
+        self._ranks = Ranks(self.spec, self._marker, self._first_report()["log"])
         try:
             await self._bring_up()
         except Exception as problem:
             await self._member.fail(problem)
             await self._stop_engine()
             raise
-        self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang_s(self._device), self._tell_load)
+        hang = hang_s(self._prepared.device)
+        self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang, self._tell_load)
         self._watching = asyncio.create_task(self._end_when_broken())
 
     async def __call__(self, request: Request) -> Response:
@@ -81,6 +80,10 @@ class EngineReplica:
         # An engine that does not tell its load is asked to end, and finishes its requests by itself.
         await self._stop_engine(self.spec.drain_s if self._engine.gauges is None else None)
 
+    @property
+    def _engine(self) -> AnyEngine:
+        return self._prepared.engine
+
     def _first_report(self) -> ReplicaReport:
         return ReplicaReport(
             deployment=self.spec.deployment,
@@ -101,45 +104,13 @@ class EngineReplica:
         self._member.tell({"computing": load.running, "queued": load.waiting})
 
     async def _bring_up(self) -> None:
-        plugins = Plugins.discover()
-        engine = plugins.engines.get(self.spec.engine)
-        if engine is None:
-            broken = "; ".join(f"{info.name}: {info.cause}" for info in plugins.infos if info.state == "broken")
-            raise DeploymentError(f"no engine {self.spec.engine!r} on this node", cause=broken or None, topic="plugin")
-        self._engine = engine
-        self._device = detect(self.spec.gpus)
-        await self._member.enter("environment")
-        python = await asyncio.to_thread(
-            ensure_environment, engine, self.spec.environment, self._device, self._member.detail
-        )
-        self._member.tell(await asyncio.to_thread(facts_of, engine, python, self._device))
-        await asyncio.to_thread(
-            check_arguments,
-            engine,
-            self.spec.options,
-            environment=self.spec.environment,
-            python=python,
-            device=self._device,
-            report=self._member.detail,
-        )
-        await self._member.enter("weights")
-        folder = await asyncio.to_thread(ensure_weights, self.spec.source, plugins, python, self._member.detail)
-        await asyncio.to_thread(require_model, folder, self.spec.options, self._device)
+        others = self._ranks.prepare(self._member.detail)
+        self._prepared, ranks = await asyncio.gather(prepare(self.spec, self._member), others)
+        if ranks:
+            self._member.tell({"ranks": ranks})
         self._port = await asyncio.to_thread(hold_port, HOST)
-        command = engine.commands(
-            Launch(
-                python=python,
-                model_path=str(folder),
-                model_name=self.spec.model,
-                options=engine.options.model_validate_json(json.dumps(self.spec.options)),
-                host=HOST,
-                port=self._port.number,
-                device=self._device,
-                gpus=self.spec.gpus,
-                cpus=max(1, int(self.spec.cpus)),
-                memory=self.spec.memory,
-            )
-        )[0]
+        meeting = await self._ranks.start()
+        engine, command = self._engine, self._prepared.commands(host=HOST, port=self._port.number, **meeting)[0]
         await self._member.enter("starting")
         self._running = RunningEngine.start(
             engine,
@@ -149,7 +120,8 @@ class EngineReplica:
             marker=self._marker,
             gpu_ids=where.gpu_ids(),
         )
-        await self._running.wait_until_serving(engine, self.spec.model, self._member.detail)
+        serving = self._running.wait_until_serving(engine, self.spec.model, self._member.detail)
+        await self._ranks.beside(serving, self._running, engine, "stopped while starting", "engine-start")
         log = self._running.log.with_suffix(".guard.log")
         self._guarding = await Guarding.start(self._port.number, self._key, log=log, marker=self._marker)
         guard = self._guarding.address if self._guarding else None
@@ -158,7 +130,11 @@ class EngineReplica:
     async def _end_when_broken(self) -> None:
         """Say why and end this process: a replica that is gone Serve replaces at once, one that is ill after 6 s."""
         try:
-            problem = await self._watch.until_broken()
+            try:
+                broken = self._watch.until_broken()
+                problem = await self._ranks.beside(broken, self._running, self._engine, *DIED)
+            except DeploymentError as other:
+                problem = other
             logger.error("%s", problem)
             await self._member.fail(problem)
             await self._stop_engine()
@@ -171,6 +147,7 @@ class EngineReplica:
     async def _stop_engine(self, grace_s: float | None = None) -> None:
         if running := getattr(self, "_running", None):
             await running.stop(grace_s)
+        await self._ranks.stop()  # not sooner: the requests that are finished take all ranks
         if self._guarding:
             await self._guarding.stop()
         await asyncio.to_thread(sweep, self._marker)

@@ -32,6 +32,11 @@ def node_id() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
+def node_address() -> str:
+    """This node's address, by which Ray's other nodes reach it."""
+    return str(ray.util.get_node_ip_address())
+
+
 def address_for_gateway() -> str | None:
     """This node's address, for the gateway on the head node; None on the head's own machine."""
     mine, nodes = node_id(), ray.nodes()

@@ -27,6 +27,8 @@ class FakeOptions(Options):
     """Seconds for each token."""
     fail_start: str | None = None
     """Print this text after `start_s` and exit with status 1."""
+    fail_rank: int | None = Field(default=None, ge=0)
+    """The node rank that `fail_start` is for; by default the first."""
     crash_after: int | None = Field(default=None, ge=0)
     """Answer so many generating requests and die on the next; the replica's own test prompts count."""
     hang_after: int | None = Field(default=None, ge=0)
@@ -34,12 +36,17 @@ class FakeOptions(Options):
 
 
 def commands(launch: Launch[FakeOptions]) -> list[Command]:
-    """The one process of a replica, run by the node's own Python."""
+    """The processes of a replica, run by the node's own Python; the ranks meet, and do nothing more for one another."""
     told = launch.options.model_dump(exclude_none=True, exclude_defaults=True)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
     where = ["--host", launch.host, "--port", str(launch.port)]
     what = ["--model", launch.model_name, "--model-path", launch.model_path]
-    return [Command(launch.python, "-I", str(SERVER), *what, *where, *flags, ready="/health", metrics="/metrics")]
+    argv = [launch.python, "-I", str(SERVER), *what, *where, *flags]
+    ranks: list[list[str]] = [[]]
+    if launch.nodes > 1:
+        meet = [f"--nodes={launch.nodes}", f"--meet={launch.addresses[0]}:{launch.rendezvous_port}"]
+        ranks = [[*meet, f"--rank={rank}"] for rank in range(launch.nodes)]
+    return [Command(*argv, *rank, ready="/health", metrics="/metrics") for rank in ranks]
 
 
 @hookimpl
@@ -52,7 +59,7 @@ def rayllm_engines() -> Iterator[Engine[FakeOptions]]:
         environment=Environment(requires=()),
         commands=commands,
         # No GGUF file is converted for it; without the word, none could be named in tests of what goes wrong with them.
-        capabilities={"chat", "completions", "embeddings", "gguf", "streaming"},
+        capabilities={"chat", "completions", "embeddings", "gguf", "multi-node", "streaming"},
         gauges=Gauges(
             running="vllm:num_requests_running",
             waiting="vllm:num_requests_waiting",

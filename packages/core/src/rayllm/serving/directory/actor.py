@@ -103,6 +103,8 @@ def directory() -> Any:
             max_task_retries=0,
             max_concurrency=1000,
             num_cpus=0,
+            # Else one that is started by a replica on several nodes would end with that replica's placement group.
+            scheduling_strategy="DEFAULT",
         )
         .remote()
     )

@@ -9,12 +9,28 @@ import time
 
 import ray
 
-from rayllm.errors import RayllmError
+from rayllm.errors import DeploymentError, RayllmError
 from rayllm.faults import from_system
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import RENEW_S, LaterReport, ReplicaReport
 
 logger = logging.getLogger(__name__)
+
+
+class ElsewhereError(DeploymentError):
+    """A replica failed by what happened on a node that is not its own.
+
+    Args:
+        message: as of any error, like `told`.
+        node: Ray's id of that node.
+        log: the log there, relative to Ray's log folder; empty where there is none yet.
+        told: cause, cure and topic.
+    """
+
+    def __init__(self, message: str, *, node: str = "", log: str = "", **told: str | None) -> None:
+        super().__init__(message, **told)
+        self.node = node
+        self.log = log
 
 
 class Membership:
@@ -52,9 +68,12 @@ class Membership:
             error = from_system(error)
         elif not isinstance(error, RayllmError):
             error = RayllmError(f"{type(error).__name__}: {error}", topic="bug")
+        report = self._report
+        if isinstance(error, ElsewhereError) and error.node:
+            report = {**report, "node": error.node, "log": error.log}
         with contextlib.suppress(ray.exceptions.RayActorError):
             await self._directory.fail.remote(
-                self._report, error.message, error.cause or "", error.cure or "", error.topic or ""
+                report, error.message, error.cause or "", error.cure or "", error.topic or ""
             )
 
     async def leave(self) -> None:

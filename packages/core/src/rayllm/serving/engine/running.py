@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 from rayllm.engines import AnyEngine, Command
 from rayllm.errors import DeploymentError
 from rayllm.serving.engine.client import FAULTS, EngineClient
+from rayllm.serving.engine.ending import ending
 from rayllm.serving.engine.environ import engine_env
-from rayllm.serving.engine.log_tail import error_of, tail
+from rayllm.serving.engine.log_tail import tail
 from rayllm.serving.processes.supervised import Supervised
 
 POLL_S = 0.2
-_KILLED = "if nobody killed it, the node had no memory left: `dmesg` there tells; reserve some with resources.memory"
 FIRST_ANSWER_S = 300.0
 """Seconds for the first token: the first request may compile kernels."""
 
@@ -68,13 +67,8 @@ class RunningEngine:
 
     def failure(self, engine: AnyEngine, what: str, *, topic: str) -> DeploymentError:
         """What a person needs to know about an engine that died or fails."""
-        lines = tail(self.log)
-        status = self.process.poll()
-        how = "" if status is None else f" (killed by signal {-status})" if status < 0 else f" (exit status {status})"
-        cure = engine.explain("\n".join(lines)) if engine.explain else None
-        if status == -signal.SIGKILL:
-            return DeploymentError(f"the engine {what}{how}", cure=cure or _KILLED, topic=topic if cure else "memory")
-        return DeploymentError(f"the engine {what}{how}", cause=error_of(lines) or None, cure=cure, topic=topic)
+        status, lines = self.process.poll(), tail(self.log)
+        return ending(engine, "the engine", what, status=status, lines=lines, topic=topic)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """End the process and everything it started."""

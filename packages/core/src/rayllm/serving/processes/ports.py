@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from rayllm.errors import ClusterError
 from rayllm.paths import home
@@ -18,18 +18,19 @@ FIRST, LAST = 20000, 29999
 
 @dataclass(frozen=True, slots=True)
 class HeldPort:
-    """A port that is ours until it is released, or until this process ends."""
+    """A port, or several in a row, that are ours until they are released, or until this process ends."""
 
     number: int
-    _lock: IO[str]
+    """The first."""
+    _locks: ExitStack
 
     def release(self) -> None:
         """Let others have it."""
-        self._lock.close()
+        self._locks.close()
 
 
-def hold_port(host: str = "127.0.0.1") -> HeldPort:
-    """Reserve a free TCP port on `host`.
+def hold_port(host: str = "127.0.0.1", count: int = 1) -> HeldPort:
+    """Reserve a free TCP port on `host`, or `count` of them in a row.
 
     The reservation is an flock on a file named after the port, so it covers the time until the engine has bound it.
 
@@ -42,18 +43,28 @@ def hold_port(host: str = "127.0.0.1") -> HeldPort:
     numbers = [n for n in range(FIRST, LAST + 1) if not low <= n <= high]
     start = random.randrange(len(numbers)) if numbers else 0  # noqa: S311  spreads replicas, guards nothing
     for number in numbers[start:] + numbers[:start]:
-        if lock := open_locked(folder / str(number)):
-            if _is_free(host, number):
-                return HeldPort(number, lock)
-            lock.close()
+        if number + count - 1 <= LAST and (locks := _hold(folder, host, range(number, number + count))):
+            return HeldPort(number, locks)
     raise ClusterError(
         f"no free port from {FIRST} to {LAST} on {host} of {socket.gethostname()}",
         cure="stop what holds them, or narrow net.ipv4.ip_local_port_range if it covers them",
     )
 
 
+def _hold(folder: Path, host: str, numbers: range) -> ExitStack | None:
+    """The locks of all these ports; None if one of them is another's."""
+    with ExitStack() as locks:
+        for number in numbers:
+            if (lock := open_locked(folder / str(number))) is None:
+                return None
+            locks.enter_context(lock)
+            if not _is_free(host, number):
+                return None
+        return locks.pop_all()
+
+
 def _is_free(host: str, number: int) -> bool:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, number))

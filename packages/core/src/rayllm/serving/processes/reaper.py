@@ -3,8 +3,8 @@
     python -I reaper.py GRACE_S PROGRAM [ARGUMENT...]
 
 Standard input is a pipe from the owner: a number on a line asks for a stop with that grace in seconds, its end asks for
-a stop with GRACE_S. Standard output tells the owner `pid N`, then `exit STATUS`, or `error ERRNO TEXT`; its end says
-that all descendants are gone. Standard error is the program's log.
+a stop with GRACE_S. Standard output tells the owner `pid N`, then `exit STATUS TIME`, or `error ERRNO TEXT`; its end
+says that all descendants are gone. Standard error is the program's log.
 
 Every orphan among the descendants becomes this process's child (PR_SET_CHILD_SUBREAPER), whatever session it moved to;
 the program itself dies with this process (PR_SET_PDEATHSIG, safe here because this process has one thread).
@@ -153,7 +153,7 @@ class Reaper:
             if pid == self.leader:
                 self.leader = None
                 self.program.returncode = os.waitstatus_to_exitcode(status)
-                tell(f"exit {self.program.returncode}")
+                tell(f"exit {self.program.returncode} {time.time()}")
                 if self.deadline is None:
                     self.stop(self.grace_s)
                 else:  # it was asked to stop; what it did not end itself is asked now

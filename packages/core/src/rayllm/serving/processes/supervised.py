@@ -39,6 +39,8 @@ class Supervised:
         self._lock = threading.Lock()
         self._told = b""
         self._status: int | None = None
+        self.ended_at = 0.0
+        """Unix time at which the program ended, once `poll` has said so."""
 
     @classmethod
     def start(
@@ -132,10 +134,13 @@ class Supervised:
         while out is not None and not out.closed and _readable(self._reaper, 0):
             chunk = out.read(4096)
             if not chunk:
+                self.ended_at = time.time()
                 return -signal.SIGKILL  # the reaper's end without a word: the program died with it
             self._told += chunk
             if self._told.startswith(b"exit ") and self._told.endswith(b"\n"):
-                return int(self._told.split()[1])
+                _, status, at = self._told.split()
+                self.ended_at = float(at)
+                return int(status)
         return None
 
 

@@ -51,6 +51,8 @@ class Server:
     taken: int = 0
     """Generating requests so far; what `crash_after` and `hang_after` count."""
     tokens: int = 0
+    lost: bool = False
+    """A further node rank is gone: nothing is generated any more."""
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,8 +153,15 @@ class Server:
         finally:
             self.running -= 1
 
+    def lose(self) -> None:
+        """A further rank is gone."""
+        log("fake engine: lost a rank")
+        self.lost = True
+
     async def misbehave(self) -> None:
-        """Crash or hang if this request is past the number that were to be answered."""
+        """Hang if a rank is gone; crash or hang if this request is past the number that were to be answered."""
+        if self.lost:
+            await asyncio.Event().wait()
         if self.knobs.crash_after is not None and self.taken > self.knobs.crash_after:
             log(f"fake engine: crashes, as told, after {self.knobs.crash_after} requests")
             os._exit(1)

@@ -1,0 +1,98 @@
+"""What a node needs before a rank of an engine can start on it: the environment, the weights. Idempotent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rayllm.engines import AnyEngine, Command, Device, Launch
+from rayllm.errors import DeploymentError
+from rayllm.plugins import Plugins
+from rayllm.serving.directory.state import LaterReport
+from rayllm.serving.prepare.arguments import check_arguments
+from rayllm.serving.prepare.devices import detect
+from rayllm.serving.prepare.environments import ensure_environment, facts_of
+from rayllm.serving.spec import ModelSpec
+from rayllm.serving.weights.ensure import ensure_weights
+from rayllm.serving.weights.shape import require_model
+
+
+class Teller(Protocol):
+    """Hears how far it is; `detail` from any thread."""
+
+    def detail(self, detail: str) -> None:
+        """How far the phase is."""
+
+    def tell(self, facts: LaterReport) -> None:
+        """What the environment turned out to be."""
+
+    async def enter(self, phase: str) -> None:
+        """A phase begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A node on which the engine can start."""
+
+    spec: ModelSpec
+    engine: AnyEngine
+    device: Device
+    python: str
+    folder: Path
+
+    def commands(self, **places: Any) -> list[Command]:
+        """The engine's commands; `places` are the fields of `Launch` that say where its processes are."""
+        launch: Launch[Any] = Launch(
+            python=self.python,
+            model_path=str(self.folder),
+            model_name=self.spec.model,
+            options=self.engine.options.model_validate_json(json.dumps(self.spec.options)),
+            device=self.device,
+            gpus=self.spec.gpus,
+            cpus=max(1, int(self.spec.cpus)),
+            memory=self.spec.memory,
+            nodes=self.spec.nodes,
+            **places,
+        )
+        return list(self.engine.commands(launch))
+
+
+def engine_of(spec: ModelSpec, plugins: Plugins) -> AnyEngine:
+    """The engine that a model names.
+
+    Raises:
+        DeploymentError: its plugin is not on this node, or is broken.
+    """
+    if engine := plugins.engines.get(spec.engine):
+        return engine
+    broken = "; ".join(f"{info.name}: {info.cause}" for info in plugins.infos if info.state == "broken")
+    raise DeploymentError(f"no engine {spec.engine!r} on this node", cause=broken or None, topic="plugin")
+
+
+async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
+    """Make this node ready for the engine.
+
+    Raises:
+        RayllmError: it can't be, with cause and cure.
+    """
+    plugins = Plugins.discover()
+    engine, device = engine_of(spec, plugins), detect(spec.gpus)
+    await teller.enter("environment")
+    python = await asyncio.to_thread(ensure_environment, engine, spec.environment, device, teller.detail)
+    teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
+    await asyncio.to_thread(
+        check_arguments,
+        engine,
+        spec.options,
+        environment=spec.environment,
+        python=python,
+        device=device,
+        report=teller.detail,
+    )
+    await teller.enter("weights")
+    folder = await asyncio.to_thread(ensure_weights, spec.source, plugins, python, teller.detail)
+    await asyncio.to_thread(require_model, folder, spec.options, device)
+    return Prepared(spec=spec, engine=engine, device=device, python=python, folder=folder)
