@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPConnection, HTTPResponse
@@ -228,10 +228,11 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGat
     made.haproxy.stop(0)
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> None:
+def wheel(folder: Path, name: str, version: str, files: dict[str, bytes], *, requires: Sequence[str] = ()) -> None:
     """Write a wheel by hand."""
     info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}".encode()
     tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
     record = f"{info}/RECORD,,\n"

@@ -17,9 +17,10 @@ from tests.integration.core.conftest import wheel
 
 from rayllm import Command, Device, Engine, Environment, Options, RayllmError
 from rayllm.machine.building import build
-from rayllm.machine.environments import check, environments
+from rayllm.machine.environments import check, environments, removable
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare.environments import MARKER, ensure_environment, folder_of
+from rayllm.serving.prepare.environments import ensure_environment, folder_of
+from rayllm.serving.prepare.marker import MARKER
 from rayllm.serving.weights.sources import PACKAGE
 
 CPU = Device(kind="cpu")
@@ -28,6 +29,7 @@ BUILDER = """
 import sys
 from rayllm import Command, Device, Engine, Environment, Options
 from rayllm.serving.prepare.environments import ensure_environment
+from rayllm.serving.prepare.marker import MARKER
 wanted = Environment(["tiny-engine==1.0"], imports=["tiny_engine"], locked=True)
 engine = Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
 report = lambda detail: print(detail, flush=True)
@@ -40,6 +42,18 @@ here = pathlib.Path(os.environ["GATE"])
 while not (here / "open").exists():
     time.sleep(0.02)
 """
+
+
+def versioned() -> Engine[Options]:
+    """An engine that is made for version 2.0 of tiny-engine, and goes without what is for GPUs."""
+    wanted = Environment(
+        ["tiny-engine==2.0"],
+        imports=("tiny_engine",),
+        locked=True,
+        beside=("tiny-reader",),
+        without=("tiny-cuda",),
+    )
+    return Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
 
 
 def environment(*requires: str, imports: tuple[str, ...] = ()) -> Engine[Options]:
@@ -167,13 +181,86 @@ def test_a_killed_build_is_finished_by_the_next(wheels: Path, tmp_path: Path) ->
     assert (folder / MARKER).exists()
 
 
+def test_a_build_that_is_killed_at_every_stage_is_finished_by_the_next(wheels: Path, tmp_path: Path) -> None:
+    """Each time without a word: nothing half done is taken for whole, and nothing stands in the way of the next."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"VALUE = 7"})
+    folder = folder_of("tiny", Environment(["tiny-engine==1.0"]), CPU)
+    stages = ("building", "Creating", "Resolved", "Installed", "checking that", "clearing")
+    for stage in stages:
+        dying = f"import os, signal\nSTAGE = {stage!r}\n" + BUILDER.replace(
+            "report = lambda detail: print(detail, flush=True)",
+            "report = lambda detail: os.kill(os.getpid(), signal.SIGKILL) if detail.startswith(STAGE) else None",
+        )
+        done = subprocess.run([sys.executable, "-c", dying], check=False)
+        assert done.returncode == -signal.SIGKILL, stage
+        assert not (folder / MARKER).exists()
+    engine = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    python = ensure_environment(engine, "auto", CPU, silent)
+    assert subprocess.run([python, "-c", "import tiny_engine"], check=False).returncode == 0
+    assert (folder / MARKER).exists()
+
+
+def test_a_python_that_is_nowhere(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs on none that is here, and none can be fetched: uv's words, and what to install."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    wanted = Environment(["tiny-engine==1.0"], python=">=3.99,<4", locked=True)
+    engine = Engine(name="tiny", summary="", options=Options, environment=wanted, commands=lambda _: [Command()])
+    with pytest.raises(RayllmError, match="uv venv") as caught:
+        ensure_environment(engine, "auto", CPU, silent)
+    assert "3.99" in str(caught.value.cause)
+    assert "install a Python in that range" in str(caught.value.cure)
+
+
 def test_a_version_that_no_index_has(wheels: Path) -> None:
     """Uv's own words, and where to look."""
     wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b""})
-    with pytest.raises(RayllmError, match="uv pip install failed") as caught:
+    with pytest.raises(RayllmError, match="uv pip compile failed") as caught:
         ensure_environment(environment("tiny-engine==2.0"), "auto", CPU, silent)
     assert "tiny-engine==2.0" in str(caught.value.cause)
     assert "lack a version" in str(caught.value.cure)
+
+
+def test_another_version_stands_beside(wheels: Path) -> None:
+    """Resolved, with what belongs beside it and without what it requires for GPUs; each is kept and listed."""
+    for version in ("1.0", "1.1", "2.0"):
+        told = f"VALUE = {version!r}".encode()
+        wheel(wheels, "tiny_engine", version, {"tiny_engine.py": told}, requires=("tiny-cuda", "tiny-part"))
+    for name in ("tiny_part", "tiny_reader"):
+        wheel(wheels, name, "1.0", {f"{name}.py": b""})
+    plugins = Plugins.discover([], disabled="")
+    engine = plugins.engines["tiny"] = versioned()
+    found = {}
+    for asked in (None, "1", "1.0.0", "2.0"):
+        python = ensure_environment(engine, "auto", CPU, silent, version=asked)
+        code = "import tiny_engine; print(tiny_engine.VALUE)"
+        found[asked] = python, subprocess.check_output([python, "-c", code], text=True).strip()
+    assert [value for _, value in found.values()] == ["2.0", "1.1", "1.0", "2.0"]
+    assert found[None] == found["2.0"]
+    listed = {one.version: one for one in environments(plugins)}
+    assert [(one.packages, one.wanted) for one in map(listed.get, ("", "1", "1.0.0")) if one] == [
+        (1, True),
+        (3, True),
+        (3, True),
+    ]
+    assert [check(one, plugins).state for one in listed.values()] == ["whole"] * 3
+    assert removable(list(listed.values()), everything=False) == []
+    Path(found["1"][0]).unlink()
+    assert (
+        "rayllm env build tiny --device cpu --version 1"
+        in check(next(one for one in environments(plugins) if one.version == "1"), plugins).cure
+    )
+    assert build(plugins, "tiny", "cpu", silent, "1") == found["1"][0]
+
+
+def test_a_version_that_no_index_has_is_told_with_the_newest(wheels: Path) -> None:
+    """The resolver's error, and what there is; a version that is there while a part of it is not is told, too."""
+    wheel(wheels, "tiny_engine", "1.5", {"tiny_engine.py": b""}, requires=("tiny-part",))
+    wheel(wheels, "tiny_reader", "1.0", {"tiny_reader.py": b""})
+    for asked, words in (("3.0.0", "tiny-engine==3.0.0"), ("1.5", "tiny-part")):
+        with pytest.raises(RayllmError, match=r"tiny-engine==.* can't be installed") as caught:
+            ensure_environment(versioned(), "auto", CPU, silent, version=asked)
+        assert words in str(caught.value.cause)
+        assert "the newest tiny-engine for this Python that the node's indexes have is 1.5" in str(caught.value.cure)
 
 
 def test_an_index_out_of_reach(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:

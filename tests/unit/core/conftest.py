@@ -136,7 +136,7 @@ def plugins() -> Plugins:
             name=name,
             summary="",
             options=EngineOptions,
-            environment=Environment(()),
+            environment=Environment(("vllm==0.32.0",) if name == "vllm" else ()),
             commands=commands,
             capabilities=capabilities,
         )

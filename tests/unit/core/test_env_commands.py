@@ -14,7 +14,8 @@ from rayllm import Command, Device, Engine, Environment, InputError, Options
 from rayllm.cli import discovery
 from rayllm.cli.env import env_check, env_list, env_prune
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare.environments import MARKER, folder_of
+from rayllm.serving.prepare.environments import folder_of
+from rayllm.serving.prepare.marker import MARKER, Built, mark
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = folder_of("tiny", wanted, Device(kind="cpu"))
     (made / "bin").mkdir(parents=True)
     (made / "bin/python").symlink_to(sys.executable)
-    (made / MARKER).write_text('{"date": "2026-01-02"}')
+    mark(made, Built(python=str(made / "bin/python"), requirements="", uv="", date="2026-01-02"))
     return made
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rayllm import Command, Device, Engine, Environment, InputError, Options, RayllmError
-from rayllm.serving.prepare import interpreters
+from rayllm import Command, Device, Engine, Environment, FetchProgress, InputError, Options, RayllmError
+from rayllm.serving.prepare import environments, interpreters
 from rayllm.serving.prepare.clean_environ import clean_environ
 from rayllm.serving.prepare.environments import ensure_environment, folder_of
 
@@ -38,6 +38,29 @@ def test_auto_takes_this_python_when_it_has_the_engine() -> None:
 def test_auto_takes_this_python_for_an_engine_that_needs_nothing() -> None:
     """No requirements: any Python will do."""
     assert ensure_environment(engine(Environment([])), "auto", CPU, silent) == sys.executable
+
+
+def test_auto_takes_this_python_only_with_the_version_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is built, and remembered as what was asked for."""
+    built: list[tuple[Environment, str]] = []
+
+    def build(name: str, wanted: Environment, device: Device, report: FetchProgress, version: str) -> str:
+        built.append((wanted, version))
+        return name
+
+    monkeypatch.setattr(environments, "build_environment", build)
+    here = ".".join(pytest.__version__.split(".")[:2])
+    assert ensure_environment(HERE, "auto", CPU, silent, version=here) == sys.executable
+    assert built == []
+    assert ensure_environment(HERE, "auto", CPU, silent, version="1.0.0") == "tiny"
+    ((wanted, version),) = built
+    assert (wanted.requires, version) == (("pytest==1.0.0",), "1.0.0")
+
+
+def test_a_version_that_is_none() -> None:
+    """A file of an older RayLLM may say anything."""
+    with pytest.raises(InputError, match="engine 'tiny': nothing is installed"):
+        ensure_environment(engine(Environment([])), "auto", CPU, silent, version="1")
 
 
 def test_current_and_paths() -> None:

@@ -14,7 +14,8 @@ from rayllm import Command, Device, Engine, Environment, InputError, Options
 from rayllm.machine.building import build
 from rayllm.machine.environments import check, environments, removable, remove, wanted_environments
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare.environments import MARKER, folder_of
+from rayllm.serving.prepare.environments import folder_of
+from rayllm.serving.prepare.marker import MARKER
 from rayllm.serving.processes.file_lock import open_locked
 
 CPU = Device(kind="cpu")

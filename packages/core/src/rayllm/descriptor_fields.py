@@ -62,7 +62,7 @@ _CAPABILITIES: Rule = (
 )
 _FILES: Rule = (_are_files, "is not a mapping of paths below site-packages to texts")
 _ENVIRONMENT: Rule = (_is_environment, "is neither an Environment nor a mapping of them")
-_OF_ENVIRONMENT = {"requires": _WORDS, "imports": _WORDS, "files": _FILES}
+_OF_ENVIRONMENT = {"requires": _WORDS, "imports": _WORDS, "files": _FILES, "beside": _WORDS, "without": _WORDS}
 RULES: Mapping[type, Mapping[str, Rule]] = {
     Engine: {
         "name": _TEXT,

@@ -56,6 +56,10 @@ class Environment:
     files: Mapping[str, str] = field(default_factory=dict)
     """Text files laid among the installed packages, by their paths in `site-packages`: what stands in for a package
     that can't be had for a device, or a `.pth` file. Another text makes another environment."""
+    beside: Sequence[str] = ()
+    """Requirements that another version of the engine than the locked one gets beside its own package."""
+    without: Sequence[str] = ()
+    """Distributions that another version never gets, whoever requires them: what has no build for the device."""
 
     @property
     def needed(self) -> str:
@@ -323,15 +327,23 @@ class Engine(Generic[OptionsT]):
         declared = self.capabilities
         return frozenset(declared.get(kind, ()) if isinstance(declared, Mapping) else declared)
 
-    def environment_for(self, device: Device) -> Environment:
+    def environment_for(self, device: Device, version: str | None = None) -> Environment:
         """The environment for `device`.
+
+        Args:
+            device: what the engine computes on.
+            version: of the engine, as after `version:` in a file; None for the one that the plugin is made for.
 
         Raises:
             KeyError: the engine does not run on that kind of device.
+            ValueError: `version` is none, or the engine has no package that could have another.
         """
-        if isinstance(self.environment, Environment):
-            return self.environment
-        return self.environment[device.kind]
+        made_for = self.environment if isinstance(self.environment, Environment) else self.environment[device.kind]
+        if version is None:
+            return made_for
+        from rayllm.versions import at_version
+
+        return at_version(made_for, version)
 
 
 AnyEngine = Engine[Any]

@@ -16,6 +16,15 @@ _STAND_INS = {
     "rayllm_sglang_on_cpu.py": "on_cpu.py",
 }
 """Files of the environment for CPUs, and where their text stands in this package."""
+_WITHOUT = (
+    *("av", "blobfile", "build", "cuda-python", "datasets", "decord2", "deepseek-recipe", "easydict", "flash-attn-4"),
+    *("flashinfer-python", "humming-kernels", "interegular", "kernels", "llguidance", "modelscope", "ninja", "numba"),
+    *("nvidia-cutlass-dsl", "nvidia-mathdx", "nvidia-ml-py", "nvshmem4py-cu13", "outlines", "py-spy"),
+    *("quack-kernels", "sgl-deep-ep", "sgl-deep-gemm", "sgl-flash-mla", "sgl-kernel", "sglang-kernel"),
+    *("smg-grpc-servicer", "tilelang", "timm", "tml-renderers", "torch-memory-saver", "torchaudio", "torchcodec"),
+)
+"""What SGLang requires and its environment for a CPU goes without, as `locks/cpu.txt` does: it is for CUDA, or for
+what a CPU is not asked to do."""
 
 
 def environments() -> Mapping[str, Environment]:
@@ -36,6 +45,8 @@ def _environment(device: str, files: Mapping[str, str]) -> Environment:
         locked=True,
         imports=("torch", "sglang.srt.server_args", "gguf"),
         disk=DISK,
+        beside=("accelerate", "gguf"),
+        without=_WITHOUT if device == "cpu" else (),
         files=files,
     )
 

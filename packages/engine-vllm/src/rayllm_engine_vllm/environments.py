@@ -11,6 +11,8 @@ PYTHON = ">=3.11,<3.14"
 """Versions that vLLM, its compiled dependencies and the locks cover."""
 DISK = 3_300_000_000
 """What the one for a CPU takes, as measured; the one for CUDA takes more."""
+_WITHOUT = ("torchaudio", "torchcodec", "torchvision")
+"""What a CPU's environment goes without: their CUDA builds break the import beside a CPU build of torch."""
 
 
 def environments() -> Mapping[str, Environment]:
@@ -29,6 +31,8 @@ def _environment(device: str, provides: str) -> Environment:
         locked=True,
         imports=("torch", "vllm", "gguf"),
         disk=DISK,
+        beside=("accelerate", "gguf"),
+        without=_WITHOUT if device == "cpu" else (),
     )
 
 

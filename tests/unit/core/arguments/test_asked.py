@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.unit.core.conftest import Checker
 
-from rayllm import Backend, Device, Engine, InputError, Options
-from rayllm.serving.prepare.arguments import arguments_at, check_arguments
+from rayllm import Backend, Device, Engine, Environment, InputError, Options
+from rayllm.serving.prepare.arguments import arguments_at, check_arguments, check_command
 
 CPU = Device(kind="cpu")
 SOME = f"Some {version('packaging')}"
@@ -52,6 +52,7 @@ def on_the_node(engine: Engine[Any], values: dict[str, Any], *, environment: str
         engine,
         {"engine_args": values},
         environment=environment,
+        version=None,
         python="/built/python" if environment == "auto" else sys.executable,
         device=CPU,
         report=said.append,
@@ -130,6 +131,20 @@ def test_an_environment_that_can_not_be_asked_is_left_to_itself(broken: Engine[A
     assert "No module named 'no_such_engine'" in note
     with pytest.raises(InputError, match="RayLLM chooses the port"):
         on_the_node(broken, {"port": 1})
+
+
+def test_another_version_is_asked_for_every_flag_it_gets(other: Engine[Any]) -> None:
+    """Also those that RayLLM's options become; the version that the plugin is made for is not asked."""
+    engine = replace(other, environment=Environment(["packaging==1.0"], provides="packaging"))
+
+    def check(version: str | None, *argv: str) -> None:
+        check_command(engine, argv, version=version, python=sys.executable, device=CPU, report=lambda _: None)
+
+    check("2.0", "python", "-m", "some", "--newer=3")
+    check(None, "python", "--older", "1")
+    with pytest.raises(InputError, match=f"{SOME} has no --older, --oldest") as caught:
+        check("2.0", "python", "--older", "1", "--newer", "2", "--oldest=1")
+    assert "take another `version:`" in str(caught.value.cure)
 
 
 def mistakes(check: Checker, engine: Engine[Any], environment: str, capability: str) -> tuple[list[str], list[str]]:

@@ -179,7 +179,7 @@ def test_room_for_what_has_to_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted for what is not there yet."""
     environment = Environment(["not-there==1"], disk=1 << 60)
     engine = Engine(name="big", summary="", options=Options, environment=environment, commands=lambda _: [])
-    wanted = [(engine, "auto", Device(kind="cpu"))]
+    wanted = [(engine, "auto", None, Device(kind="cpu"))]
     (check,) = engine_checks.disk_checks(wanted)
     assert (check.state, "are needed" in check.cure) == ("fail", True)
     (check,) = engine_checks.environment_checks(wanted[0])

@@ -46,6 +46,9 @@ def env_build(
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
     ] = "",
+    version: Annotated[
+        str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
+    ] = "",
 ) -> None:
     """Build an engine's environment, as a replica on this machine would; one that is whole stays as it is.
 
@@ -55,6 +58,7 @@ def env_build(
     Examples:
       rayllm env build vllm
       rayllm env build vllm --device cuda
+      rayllm env build vllm --version 0.31
     """
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
@@ -64,7 +68,7 @@ def env_build(
     output = Output()
     plugins = discover(output)
     with Steps() as steps:
-        built = build(plugins, engine, device, lambda detail: steps("environment", detail))
+        built = build(plugins, engine, device, lambda detail: steps("environment", detail), version or None)
         steps("environment", "ready", done=True)
     output.say(built)
 
@@ -142,6 +146,8 @@ def env_prune(
 def _use(one: BuiltEnvironment) -> str:
     if one.used_by:
         return f"in use by {len(one.used_by)} process{'es' * (len(one.used_by) != 1)}"
+    if one.version:
+        return f"for version {one.version}"
     return "" if one.wanted else "asked for by no plugin"
 
 

@@ -26,6 +26,7 @@ from rayllm.config.rules import (
     check_no_secrets,
     check_replicas,
     check_source,
+    check_version,
 )
 from rayllm.config.schema import ClusterConfig, DeploymentConfig
 from rayllm.config.secret_values import read_secrets
@@ -144,6 +145,7 @@ def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dic
     if engine is None:
         return None
     check_capabilities(document, plugins, engine, path, model)
+    check_version(document, (*path, "version"), engine, model)
     with noting(document, (*path, "options"), plugins, ("engine", engine.name), "can't check this"):
         return _options(document, path, engine, model)
     return None

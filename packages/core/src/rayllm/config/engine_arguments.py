@@ -44,12 +44,13 @@ def check_engine_arguments(
     device = Device(kind=kind_of(model))
     if device.kind not in arguments.pinned:
         return  # the engine does not run on it, which is said elsewhere
-    environment = model.get("environment", "auto")
-    if environment == "auto":
+    environment, version = model.get("environment", "auto"), model.get("version")
+    if environment == "auto" and _is_made_for(engine, device, version):
         known: ArgumentList | None = read_list(arguments.pinned[device.kind])
     else:
         here = THIS_MACHINE in capabilities and isinstance(environment, str)
-        known = _at(engine, environment, device, report) if here else None
+        python = _python(engine, environment, version, device) if here else None
+        known = _at(engine, python, device, report) if python else None
     for one in complaints(arguments, known, values):
         place = (*path, "options", arguments.option, *one.path)
         found = f", found {document.shown(place, _value(values, one.path))}" if one.shows_value else ""
@@ -57,12 +58,32 @@ def check_engine_arguments(
         document.problem(place, message, choices=one.choices, key=not one.shows_value)
 
 
-def _at(engine: AnyEngine, environment: str, device: Device, report: FetchProgress) -> ArgumentList | None:
-    """What the environment on this machine takes; None where it can't be asked: the engine will complain itself."""
-    from rayllm.serving.prepare.arguments import arguments_at
+def _is_made_for(engine: AnyEngine, device: Device, version: Any) -> bool:
+    from rayllm.versions import is_made_for
+
+    try:
+        return is_made_for(engine, device, version)
+    except (ValueError, TypeError):
+        return True  # it is no version, which is said elsewhere
+
+
+def _python(engine: AnyEngine, environment: str, version: str | None, device: Device) -> str | None:
+    """The interpreter on this machine; None for one that is still to be built."""
+    from rayllm.serving.prepare.environments import finished, folder_of
     from rayllm.serving.prepare.interpreters import named
 
-    python = sys.executable if environment == "current" else str(named(environment))
+    if environment == "current":
+        return sys.executable
+    if environment != "auto":
+        return str(named(environment))
+    wanted = engine.environment_for(device, version)
+    return finished(folder_of(engine.name, wanted, device))
+
+
+def _at(engine: AnyEngine, python: str, device: Device, report: FetchProgress) -> ArgumentList | None:
+    """What the environment on this machine takes; None where it can't be asked: the engine will complain itself."""
+    from rayllm.serving.prepare.arguments import arguments_at
+
     try:
         return arguments_at(engine, python, device, report)
     except RayllmError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -54,6 +54,21 @@ def check_environment(document: Document, path: KeyPath, choice: Any) -> None:
     hint = did_you_mean(choice, ["auto", "current"])
     shown = document.shown(path, choice)
     document.problem(path, f"auto, current or an absolute path expected, found {shown}{hint}")
+
+
+def check_version(document: Document, path: KeyPath, engine: AnyEngine, model: Mapping[str, Any]) -> None:
+    """A version, of an engine that has some."""
+    version = model.get("version")
+    if not isinstance(version, str):
+        return  # none, or the schema has said so
+    resources = model.get("resources")
+    gpus = resources.get("gpus") if isinstance(resources, dict) else 0
+    try:
+        engine.environment_for(Device(kind="cuda" if gpus else "cpu"), version)
+    except ValueError as error:
+        document.problem(path, f'engine "{engine.name}": {error}')
+    except KeyError:
+        return  # the engine does not run on it, which is said elsewhere
 
 
 def check_replicas(document: Document, path: KeyPath, replicas: Any) -> None:

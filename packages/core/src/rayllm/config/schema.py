@@ -109,6 +109,9 @@ class ModelConfig(Strict):
     environment: str = "auto"
     """Whose Python runs the engine. `auto`: an environment with the engine that is on the node already, else one that
     RayLLM builds there. `current`: the Python that Ray runs on. Else the absolute path of one on the nodes."""
+    version: str | None = None
+    """Of the engine: `"0.32.0"`, or `"0.32"` for the newest that begins so. Without it, the one that the engine's
+    plugin is made for. Another is built in an environment of its own, beside."""
     replicas: Annotated[int, Field(ge=1)] | ReplicaRange = 1
     """How many copies serve the model: a fixed number, or a range that follows the load."""
     resources: Resources = Field(default_factory=Resources)

@@ -117,7 +117,8 @@ def _summary(name: str, app: Json) -> str:
         scheme = "https" if (_override(app).get("user_config") or {}).get("tls") else "http"
         return f"{scheme}://{args['host']}:{args['port']}"
     weights = args["source"].rstrip("/").rpartition("/")[2] or args["source"]
-    return " · ".join([args["engine"], weights, _replicas(app["deployments"][0]), f"needs {_needs(args)}"])
+    engine = " ".join(filter(None, [args["engine"], args.get("version")]))
+    return " · ".join([engine, weights, _replicas(app["deployments"][0]), f"needs {_needs(args)}"])
 
 
 def _needs(args: Json) -> str:

@@ -42,6 +42,7 @@ def model_spec(
         engine=model.engine,
         source=model.source,
         environment=model.environment,
+        version=model.version,
         options=model.options,
         gpus=model.resources.gpus,
         cpus=model.resources.cpus,

@@ -9,11 +9,12 @@ from rayllm.errors import InputError, RayllmError
 from rayllm.machine.environments import check, environments, remove
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare.environments import build_environment, folder_of
+from rayllm.serving.prepare.environments import build_environment, environment_of, folder_of
 from rayllm.sources import FetchProgress
+from rayllm.versions import is_made_for
 
 
-def build(plugins: Plugins, name: str, kind: str, report: FetchProgress) -> str:
+def build(plugins: Plugins, name: str, kind: str, report: FetchProgress, version: str | None = None) -> str:
     """Build the environment of an engine for a kind of device; the path of its interpreter.
 
     Args:
@@ -21,9 +22,10 @@ def build(plugins: Plugins, name: str, kind: str, report: FetchProgress) -> str:
         name: the engine's name.
         kind: `cpu` or `cuda`; empty for what is on this machine.
         report: told what is going on.
+        version: of the engine, as after `version:` in a file; None for the one that its plugin is made for.
 
     Raises:
-        InputError: there is no such engine, or it does not run on that device.
+        InputError: there is no such engine or version, or it does not run on that device.
         RayllmError: it can't be built, or a damaged one is in use.
     """
     if name not in plugins.engines:
@@ -31,10 +33,7 @@ def build(plugins: Plugins, name: str, kind: str, report: FetchProgress) -> str:
         raise InputError(f"no engine {name!r}{hint}", cure=f"installed: {', '.join(sorted(plugins.engines)) or 'none'}")
     engine = plugins.engines[name]
     device = Device(kind=kind or ("cuda" if shutil.which("nvidia-smi") else "cpu"))
-    try:
-        wanted = engine.environment_for(device)
-    except KeyError:
-        raise InputError(f"engine {name!r} does not run on {device.kind!r}") from None
+    wanted = environment_of(engine, device, version)
     if not wanted.requires:
         raise InputError(f"engine {name!r} needs no environment of its own: it runs in the node's Python")
     target = folder_of(name, wanted, device).name
@@ -43,4 +42,4 @@ def build(plugins: Plugins, name: str, kind: str, report: FetchProgress) -> str:
             verdict = check(found, plugins)
             if verdict.state != "whole" and not remove(found):
                 raise RayllmError(f"{target} is damaged, and in use", cause=verdict.cause, cure="stop what runs in it")
-    return build_environment(name, wanted, device, report)
+    return build_environment(name, wanted, device, report, None if is_made_for(engine, device, version) else version)

@@ -22,8 +22,8 @@ from rayllm.serving.prepare.room import in_words, nearest_existing
 SMI_S = 15.0
 SPARE = 10**9
 """Bytes that logs and small weights need."""
-Wanted = tuple[AnyEngine, str, Device]
-"""An engine, the `environment:` that was written for it, and what it computes on."""
+Wanted = tuple[AnyEngine, str, str | None, Device]
+"""An engine, the `environment:` and `version:` that were written for it, and what it computes on."""
 
 
 def probes(plugins: Plugins, checked: Checked | None) -> dict[str, Callable[[], Iterable[Check]]]:
@@ -37,7 +37,7 @@ def probes(plugins: Plugins, checked: Checked | None) -> dict[str, Callable[[], 
     if checked:
         gateway = checked.config.gateway
         asked["gateway port"] = partial(port_checks, checked.config.name, gateway.host, gateway.port)
-    for engine, _, device in wanted:
+    for engine, _, _, device in wanted:
         if engine.check:
             asked[f"engine {engine.name} ({device.kind})"] = partial(engine.check, device)
     return asked
@@ -46,31 +46,34 @@ def probes(plugins: Plugins, checked: Checked | None) -> dict[str, Callable[[], 
 def _wanted(plugins: Plugins, checked: Checked | None) -> Iterator[Wanted]:
     """What the file's models need; without a file, each installed engine on what this machine has."""
     seen = set()
+    asked: list[tuple[AnyEngine, str, str | None, int]]
     if checked is None:
         gpus = 1 if shutil.which("nvidia-smi") else 0
-        asked = [(engine, "auto", gpus) for engine in plugins.engines.values()]
+        asked = [(engine, "auto", None, gpus) for engine in plugins.engines.values()]
     else:
         models = checked.config.models.values()
-        asked = [(plugins.engines[model.engine], model.environment, model.resources.gpus) for model in models]
-    for engine, choice, gpus in asked:
+        asked = [
+            (plugins.engines[model.engine], model.environment, model.version, model.resources.gpus) for model in models
+        ]
+    for engine, choice, version, gpus in asked:
         device = detect(gpus)
-        if (key := (engine.name, choice, device.kind)) not in seen:
+        if (key := (engine.name, choice, version, device.kind)) not in seen:
             seen.add(key)
-            yield engine, choice, device
+            yield engine, choice, version, device
 
 
 def environment_checks(wanted: Wanted) -> Iterator[Check]:
     """Whether the engine has a Python to run in: the one that was named, this one, or a built one."""
-    engine, choice, device = wanted
-    name = f"environment of {engine.name} ({device.kind})"
+    engine, choice, version, device = wanted
+    name = f"environment of {' '.join(filter(None, [engine.name, version]))} ({device.kind})"
     try:
-        environment = engine.environment_for(device)
+        environment = engine.environment_for(device, version)
     except KeyError:
         return  # `validate` has said so, or nobody asked
     needed = environment.needed
     folder = folder_of(engine.name, environment, device)
     if choice != "auto" or not needed or interpreters.satisfied_here(needed):
-        yield Check(name=name, detail=ensure_environment(engine, choice, device, lambda _: None))
+        yield Check(name=name, detail=ensure_environment(engine, choice, device, lambda _: None, version=version))
     elif (state := state_of(folder)) in {"ready", "building"}:
         yield Check(name=name, detail=f"{folder.name} is {state}")
     elif state:
@@ -84,9 +87,9 @@ def environment_checks(wanted: Wanted) -> Iterator[Check]:
 def disk_checks(wanted: Iterable[Wanted]) -> Iterator[Check]:
     """Room for what has still to be built."""
     needed = SPARE
-    for engine, choice, device in wanted:
+    for engine, choice, version, device in wanted:
         try:
-            environment = engine.environment_for(device)
+            environment = engine.environment_for(device, version)
         except KeyError:
             continue
         if choice == "auto" and state_of(folder_of(engine.name, environment, device)) != "ready":

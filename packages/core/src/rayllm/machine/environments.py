@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from rayllm.errors import RayllmError
 from rayllm.machine.processes import users_of
 from rayllm.paths import home
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare import interpreters
-from rayllm.serving.prepare.environments import MARKER, folder_of
+from rayllm.serving.prepare import interpreters, marker
+from rayllm.serving.prepare.environments import folder_of
+from rayllm.serving.prepare.marker import MARKER
 from rayllm.serving.processes.file_lock import open_locked
 from rayllm.serving.weights.hub_script_run import LIBRARY
 
@@ -52,7 +52,9 @@ class BuiltEnvironment:
     built: str
     """When it was finished, UTC, ISO 8601; empty where it was not."""
     wanted: bool
-    """True if an installed engine plugin asks for exactly this one."""
+    """True if an installed engine plugin asks for exactly this one, or a model asked for its `version`."""
+    version: str
+    """Of the engine, where a model's `version:` asked for another than the plugin's; else empty."""
     used_by: list[int]
     """Ids of the processes that run in it."""
 
@@ -114,10 +116,9 @@ def check(found: BuiltEnvironment, plugins: Plugins) -> EnvironmentCheck:
     if missing := list(_damaged_files(Path(found.path))):
         cause = f"{len(missing)} files are missing or changed: {', '.join(missing[:3])}"
         return EnvironmentCheck(name=found.name, state="damaged", cause=cause, cure=_cure(found))
-    _, environment = wanted_environments(plugins).get(found.name, ("", Environment(())))
     try:
-        if environment.imports:
-            interpreters.check_imports(str(Path(found.path, "bin/python")), environment.imports, found.name)
+        if imports := _imports(found, plugins):
+            interpreters.check_imports(str(Path(found.path, "bin/python")), imports, found.name)
     except RayllmError as error:
         return EnvironmentCheck(name=found.name, state="damaged", cause=error.cause or str(error), cure=_cure(found))
     return EnvironmentCheck(name=found.name, state="whole")
@@ -156,7 +157,7 @@ def _folders() -> list[Path]:
 
 def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
     engine, device, key = path.name.rsplit("-", 2)
-    version = interpreters.python_version(str(path / "bin" / "python"))
+    version, built = interpreters.python_version(str(path / "bin" / "python")), marker.read(path)
     return BuiltEnvironment(
         name=path.name,
         path=str(path),
@@ -167,27 +168,29 @@ def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
         python=version or "",
         packages=len(list(path.glob("lib/python*/site-packages/*.dist-info"))),
         size=_size(path),
-        built=_finished(path),
-        wanted=wanted,
+        built=built.date if built else "",
+        wanted=wanted or bool(built and built.version),
+        version=built.version if built else "",
         used_by=users,
     )
 
 
-def _finished(path: Path) -> str:
-    """When its build was finished; empty where it was not."""
-    with suppress(OSError, ValueError, KeyError):
-        return str(json.loads((path / MARKER).read_text())["date"])
-    return ""
-
-
 def _state(path: Path, *, runs: bool) -> State:
-    if _finished(path):
+    if marker.read(path):
         return "ready" if runs else "broken"
     lock = open_locked(_lock_of(path))
     if lock is None:
         return "building"
     lock.close()
     return "unfinished"
+
+
+def _imports(found: BuiltEnvironment, plugins: Plugins) -> Sequence[str]:
+    """What has to be importable in it; nothing where its engine is not installed here."""
+    if found.version and found.engine in plugins.engines:
+        return plugins.engines[found.engine].environment_for(Device(kind=found.device)).imports
+    _, environment = wanted_environments(plugins).get(found.name, ("", Environment(())))
+    return environment.imports
 
 
 def _lock_of(path: Path) -> Path:
@@ -219,4 +222,5 @@ def _cure(found: BuiltEnvironment) -> str:
         return "nobody asks for it any more: rayllm env prune"
     if found.engine == HUB:
         return f"delete {found.path}; it is built anew when it is needed"
-    return f"build it anew: rayllm env build {found.engine} --device {found.device}"
+    version = f" --version {found.version}" if found.version else ""
+    return f"build it anew: rayllm env build {found.engine} --device {found.device}{version}"

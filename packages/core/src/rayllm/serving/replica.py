@@ -26,6 +26,7 @@ from rayllm.serving.engine.ranks import Ranks
 from rayllm.serving.engine.running import RunningEngine
 from rayllm.serving.engine.watch import EngineWatch
 from rayllm.serving.keys import internal_key, ray_token
+from rayllm.serving.prepare.arguments import check_command
 from rayllm.serving.processes.ports import HeldPort, hold_port
 from rayllm.serving.processes.supervised import sweep
 from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
@@ -111,6 +112,15 @@ class EngineReplica:
         self._port = await asyncio.to_thread(hold_port, HOST)
         meeting = await self._ranks.start()
         engine, command = self._engine, self._prepared.commands(host=HOST, port=self._port.number, **meeting)[0]
+        await asyncio.to_thread(
+            check_command,
+            engine,
+            command.argv,
+            version=self.spec.version,
+            python=self._prepared.python,
+            device=self._prepared.device,
+            report=self._member.detail,
+        )
         await self._member.enter("starting")
         self._running = RunningEngine.start(
             engine,

@@ -35,6 +35,7 @@ class ModelSpec:
     engine: str
     source: str
     environment: str = "auto"
+    version: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     gpus: int = 0
     cpus: float = 1

@@ -81,13 +81,16 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     plugins = Plugins.discover()
     engine, device = engine_of(spec, plugins), detect(spec.gpus)
     await teller.enter("environment")
-    python = await asyncio.to_thread(ensure_environment, engine, spec.environment, device, teller.detail)
+    python = await asyncio.to_thread(
+        ensure_environment, engine, spec.environment, device, teller.detail, version=spec.version
+    )
     teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
     await asyncio.to_thread(
         check_arguments,
         engine,
         spec.options,
         environment=spec.environment,
+        version=spec.version,
         python=python,
         device=device,
         report=teller.detail,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from packaging.requirements import Requirement
 
 from rayllm.arguments import dump
 from rayllm.arguments.check import complaints
-from rayllm.arguments.listing import ArgumentList, read_list
+from rayllm.arguments.listing import ArgumentList, flag_of, read_list
 from rayllm.engines import AnyEngine, Device
 from rayllm.errors import InputError, RayllmError
 from rayllm.paths import home
 from rayllm.serving.prepare import interpreters
 from rayllm.serving.processes.file_lock import locked
 from rayllm.sources import FetchProgress
+from rayllm.versions import is_made_for
 
 _SCRIPT = Path(dump.__file__)
 
@@ -71,6 +72,7 @@ def check_arguments(
     options: Mapping[str, Any],
     *,
     environment: str,
+    version: str | None,
     python: str,
     device: Device,
     report: FetchProgress,
@@ -81,6 +83,7 @@ def check_arguments(
         engine: what is to start.
         options: the model's `options:`.
         environment: the model's `environment:`.
+        version: the model's `version:`.
         python: the interpreter that was found for it.
         device: what the engine computes on.
         report: told when there is a wait.
@@ -93,7 +96,7 @@ def check_arguments(
     if not arguments or not values:
         return
     known: ArgumentList | None = None
-    if environment == "auto" and python != sys.executable:
+    if environment == "auto" and python != sys.executable and is_made_for(engine, device, version):
         known = read_list(arguments.pinned[device.kind])  # RayLLM has built it
     else:
         try:
@@ -105,6 +108,40 @@ def check_arguments(
         lines = [f"options.{arguments.option}.{one.sentence(values)}" for one in found]
         cure = "rayllm validate tells where; correct the file, then rayllm up"
         raise InputError("\n".join(lines), cure=cure, topic="engine-arguments")
+
+
+def check_command(
+    engine: AnyEngine, argv: Sequence[str], *, version: str | None, python: str, device: Device, report: FetchProgress
+) -> None:
+    """Check that another version of the engine than its plugin is made for has every flag it is about to get.
+
+    Args:
+        engine: what is to start.
+        argv: its command line.
+        version: the model's `version:`.
+        python: the interpreter that was found for it.
+        device: what the engine computes on.
+        report: told when there is a wait.
+
+    Raises:
+        InputError: it lacks some.
+    """
+    if engine.arguments is None or is_made_for(engine, device, version):
+        return
+    try:
+        known = arguments_at(engine, python, device, report)
+    except RayllmError as error:
+        report(f"the engine's arguments are left to itself to check: {error.message}: {error.cause}")
+        return
+    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
+    lacking = [flag for flag in flags if known.long(flag_of(flag).partition(".")[0]) is None]
+    if lacking:
+        raise InputError(
+            f"{engine.arguments.title} {known.version} has no {', '.join(lacking)}",
+            cause=f"RayLLM's options for it are made for {engine.environment_for(device).needed}",
+            cure="leave the options out that set it, or take another `version:`",
+            topic="engine-arguments",
+        )
 
 
 def _kept(file: Path) -> ArgumentList | None:
