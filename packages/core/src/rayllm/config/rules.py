@@ -10,7 +10,7 @@ from typing import Any
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.plugin_calls import noting
 from rayllm.config.schema import ModelConfig
-from rayllm.engines import Command, Device, Launch, Options
+from rayllm.engines import AnyEngine, Command, Device, Launch, Options
 from rayllm.errors import PluginError
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
