@@ -90,3 +90,16 @@ def test_ports_that_the_system_gives_away_are_passed_over(
     with pytest.raises(ClusterError, match="no free port"):
         hold_port()
     held.release()
+
+
+def test_ports_in_a_row(few: tuple[int, int]) -> None:
+    """All of them are held, and released together; more than there are in a row can't be had."""
+    held = hold_port(count=2)
+    assert held.number == few[0]
+    with pytest.raises(ClusterError):
+        hold_port()
+    held.release()
+    one = hold_port()
+    with pytest.raises(ClusterError):
+        hold_port(count=2)
+    one.release()

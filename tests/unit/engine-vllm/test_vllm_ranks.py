@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rayllm import Command, Device, InputError, Launch
 from rayllm.arguments.listing import read_list
+from rayllm.config import ConfigErrors, load
+from rayllm.plugins import Plugins
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.options import VllmOptions
@@ -103,3 +106,17 @@ def test_shapes_that_can_t_work(device: Device, options: dict[str, Any], resourc
     """Refused before anything starts, with the numbers."""
     with pytest.raises(InputError, match=words):
         ranks(device, options, **resources)
+
+
+def test_a_file_with_a_shape_that_can_t_work(tmp_path: Path) -> None:
+    """Told at the options, before anything starts."""
+    file = tmp_path / "rayllm.yaml"
+    model = "{engine: vllm, source: /m, options: {pipeline_parallel_size: 3}, resources: {gpus: 8, nodes: 2}}"
+    file.write_text(f"name: d\ncluster: {{backend: ray, options: {{address: 'http://a'}}}}\nmodels: {{m: {model}}}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load(file, Plugins.discover(), {})
+    (problem,) = caught.value.problems
+    assert problem.name == "models.m.options"
+    assert problem.message == (
+        "tensor parallel 5 × pipeline parallel 3 makes 15 parts, less than the 16 GPUs of a replica"
+    )
