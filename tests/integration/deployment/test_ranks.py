@@ -106,6 +106,9 @@ def test_more_nodes_than_there_are(ranks: Ranks) -> None:
     ranks.write(m={**MODEL, "resources": {"cpus": 0.5, "nodes": 3}})
     said = ranks.rayllm("up", "--yes", status=1)
     assert "m: one replica needs 3 nodes with 0.5 CPU cores each; the cluster has 2 nodes" in said
+    said = ranks.rayllm("scale", "m", "3", status=1)
+    assert "3 replicas of m don't fit: each needs 2 nodes with 0.5 CPU cores each" in said
+    assert "the nodes have room for 2" in said
     assert ranks.processes() == before
 
 

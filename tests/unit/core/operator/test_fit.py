@@ -9,6 +9,7 @@ import pytest
 from rayllm import Node
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import amounts, misfits, room, shortage
+from rayllm.deployment.usage import ranks_of, taken
 
 
 def node(state: str = "alive", **resources: float) -> Node:
@@ -119,6 +120,17 @@ def test_several_nodes_that_are_taken() -> None:
     assert misfits({"a": model(gpus=8, nodes=2), "b": model(gpus=1)}, machines(8, 8)) == [
         "all models together need 17 GPUs; the cluster has 16 GPUs"
     ]
+
+
+def test_what_ranks_hold() -> None:
+    """As much on each node of a replica as on the first, which is all that Serve tells of."""
+    replicas = [{"replica_id": "r1", "node_id": "0"}, {"replica_id": "r2", "node_id": None}]
+    details = {
+        "applications": {"d--m": {"deployments": {"e": {"required_resources": {"GPU": 8}, "replicas": replicas}}}}
+    }
+    ranks = ranks_of({"replicas": [{"replica": "r1", "ranks": ["1"]}, {"replica": "other"}]})
+    assert taken(details, ranks) == {"0": {"GPU": 8.0}, "1": {"GPU": 8.0}}
+    assert taken(details, ranks_of(None)) == {"0": {"GPU": 8.0}}
 
 
 def test_the_type_of_gpus() -> None:
