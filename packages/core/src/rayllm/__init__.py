@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
+    from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
     from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options, Shape
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
@@ -33,6 +34,7 @@ _HOMES = {
     "rayllm.deployment.chat": ("ChatPart",),
     "rayllm.deployment.keys": ("ApiKey", "KeyUsage", "NewKey"),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
+    "rayllm.deployment.preparing": ("Prepared",),
     "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
     "rayllm.causes": ("explained_by",),
     "rayllm.checks": ("Check", "nvidia_driver"),
@@ -85,6 +87,7 @@ __all__ = [
     "Plan",
     "PlanMade",
     "PluginError",
+    "Prepared",
     "Progress",
     "RayLLM",
     "RayllmError",

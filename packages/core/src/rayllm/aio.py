@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, Keys, KeyUsage, NewKey
     from rayllm.deployment.plan import Plan
+    from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.session import Session
     from rayllm.deployment.status import ModelStatus, Status
     from rayllm.plugins import Plugins
@@ -86,9 +87,15 @@ class AsyncRayLLM:
         """As `RayLLM.plan`."""
         return await asyncio.to_thread(self._llm.plan)
 
-    async def up(self, progress: Progress = silent) -> Status:
+    async def up(self, progress: Progress = silent, *, pull: bool = False) -> Status:
         """As `RayLLM.up`."""
-        return await _stoppable(self._llm.up, progress)
+        return await _stoppable(functools.partial(self._llm.up, pull=pull), progress)
+
+    async def pull(
+        self, models: Sequence[str] | None = None, progress: Progress = silent, *, weights: bool = True
+    ) -> list[Prepared]:
+        """As `RayLLM.pull`."""
+        return await _stoppable(functools.partial(self._llm.pull, models, weights=weights), progress)
 
     async def status(self) -> Status:
         """As `RayLLM.status`."""

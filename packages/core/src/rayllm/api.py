@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import Keys
     from rayllm.deployment.plan import Plan
+    from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.session import Session
     from rayllm.deployment.status import ModelStatus, Status
     from rayllm.plugins import Plugins
@@ -104,13 +105,15 @@ class RayLLM:
 
         return render(self.session)
 
-    def up(self, progress: Progress = silent) -> Status:
+    def up(self, progress: Progress = silent, *, pull: bool = False) -> Status:
         """Bring up the cluster, the models and the endpoint, and wait until all are ready.
 
         What is as the file says stays untouched; what a change restarts or removes is not asked about: see `plan`.
 
         Args:
             progress: is told what goes on, as `progress(step, detail, done=...)`.
+            pull: prepare the nodes for every model that starts or restarts, as `pull` does, before anything changes;
+                else for those alone that hold GPUs.
 
         Raises:
             ClusterError: the cluster can't be made, or somebody else is changing the deployment.
@@ -118,7 +121,29 @@ class RayLLM:
         """
         from rayllm.deployment.apply import up
 
-        return up(self.session, progress)
+        return up(self.session, progress, pull=pull)
+
+    def pull(
+        self, models: Sequence[str] | None = None, progress: Progress = silent, *, weights: bool = True
+    ) -> list[Prepared]:
+        """Prepare the cluster's nodes: the models' environments and weights, so that a replica starts without a wait.
+
+        The cluster is brought up if need be; nothing is deployed, and no GPU is held. What is there already is left as
+        it is. Every node that could hold a model gets what it needs.
+
+        Args:
+            models: names in the file; all if left out.
+            progress: is told what goes on.
+            weights: False leaves the models' files out.
+
+        Raises:
+            InputError: the file has no such model.
+            DeploymentError: a node could not be prepared, with every cause; what is ready stays so.
+            ClusterError: the cluster can't be made or asked.
+        """
+        from rayllm.deployment.preparing import pull
+
+        return pull(self.session, models, progress, weights=weights)
 
     def status(self) -> Status:
         """What runs now: models with their replicas, the gateway and the nodes.

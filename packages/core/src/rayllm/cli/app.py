@@ -25,6 +25,7 @@ from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.new_plugin import plugins_new
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins, plugins_doctor
+from rayllm.cli.pull import pull
 from rayllm.cli.render import render
 from rayllm.cli.scale import scale
 from rayllm.cli.schema import schema
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     init,
     validate,
     plan,
+    pull,
     up,
     status,
     logs,
@@ -58,7 +60,7 @@ ALONE = {"plugins": plugins}
 """What a noun does without a verb; the others show their help."""
 HELP_OF = {
     "keys": "Add, list, rotate and revoke API keys; see what was used.",
-    "env": "Look at, build and remove engines' environments on this machine.",
+    "env": "Look at, build and remove engines' environments.",
 }
 CLASSES = {logs: LogsCommand}
 """Commands that read their arguments in a way of their own."""

@@ -1,23 +1,30 @@
-"""`rayllm env`: the engines' Python environments on this machine."""
+"""`rayllm env`: the engines' Python environments on this machine, and on a cluster's nodes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from rayllm.cli.completion import complete_engine, complete_environment
+from rayllm.cli.env_nodes import NodesOption, build_on_nodes, node_names, on_nodes
 from rayllm.cli.options import JsonOption, YesOption
 
 if TYPE_CHECKING:
-    from rayllm.machine.environments import BuiltEnvironment
+    from collections.abc import Sequence
+
+    from rayllm.deployment.node_environments import NodeCheck
+    from rayllm.machine.environments import BuiltEnvironment, EnvironmentCheck
+
+    Named = TypeVar("Named", BuiltEnvironment, NodeCheck)
 
 
-def env_list(json: JsonOption = False) -> None:
-    """List the environments on this machine: state, size, who asks for them, and what runs in them.
+def env_list(file: NodesOption = None, json: JsonOption = False) -> None:
+    """List the environments on this machine, or on a cluster's nodes: state, size, who asks for them, what uses them.
 
     Examples:
       rayllm env list
+      rayllm env list -f prod.yaml
       rayllm env list --json
     """
     from dataclasses import asdict
@@ -28,43 +35,61 @@ def env_list(json: JsonOption = False) -> None:
     from rayllm.serving.prepare.room import in_words
 
     output = Output()
-    found = environments(discover(output))
+    there = on_nodes(file, output)[0] if file else []
+    found: Sequence[BuiltEnvironment] = there if file else environments(discover(output))
     if json:
         output.print_json([asdict(one) for one in found])
     elif not found:
-        output.say(f"There are none in {folder()}. The first start of a model builds one, or: rayllm env build ENGINE")
+        where = "on the cluster's nodes" if file else f"in {folder()}"
+        how = f"rayllm pull -f {file}" if file else "rayllm env build ENGINE"
+        output.say(f"There are none {where}. The first start of a model builds one, or: {how}")
     else:
-        rows = [
+        head: tuple[str, ...] = ("NAME", "STATE", "PYTHON", "PACKAGES", "SIZE", "BUILT", "USE")
+        rows: list[tuple[str, ...]] = [
             (one.name, one.state, one.python or "-", str(one.packages), in_words(one.size), one.built or "-", _use(one))
             for one in found
         ]
-        output.table(("NAME", "STATE", "PYTHON", "PACKAGES", "SIZE", "BUILT", "USE"), rows)
+        if file:
+            head, rows = ("NODE", *head), [(node, *row) for node, row in zip(node_names(there), rows, strict=True)]
+        output.table(head, rows)
 
 
 def env_build(
-    engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)],
+    engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)] = "",
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
     ] = "",
     version: Annotated[
         str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
     ] = "",
+    file: NodesOption = None,
 ) -> None:
     """Build an engine's environment, as a replica on this machine would; one that is whole stays as it is.
 
     A replica on this machine then starts without the wait. What is damaged is built anew. Ctrl-C leaves nothing that
-    the next build does not clear.
+    the next build does not clear. With a file instead of an engine, what its models need is built on the nodes of its
+    cluster, as `rayllm pull` does, without the weights.
 
     Examples:
       rayllm env build vllm
       rayllm env build vllm --device cuda
       rayllm env build vllm --version 0.31
+      rayllm env build -f prod.yaml
     """
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
     from rayllm.cli.progress import Steps
+    from rayllm.errors import InputError
     from rayllm.machine.building import build
 
+    if bool(engine) == bool(file) or (file and (device or version)):
+        raise InputError(
+            "either an engine, or a file alone, which names engines, versions and devices by its models",
+            cure="rayllm env build vllm, or: rayllm env build -f rayllm.yaml",
+        )
+    if file:
+        build_on_nodes(file)
+        return
     output = Output()
     plugins = discover(output)
     with Steps() as steps:
@@ -77,6 +102,7 @@ def env_check(
     name: Annotated[
         str, typer.Argument(help="One environment; all if left out.", autocompletion=complete_environment)
     ] = "",
+    file: NodesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Look closely at environments: do they run, are all files there, can the engine be imported.
@@ -86,6 +112,7 @@ def env_check(
     Examples:
       rayllm env check
       rayllm env check vllm-cpu-0123456789ab --json
+      rayllm env check -f prod.yaml
     """
     from dataclasses import asdict
 
@@ -94,13 +121,19 @@ def env_check(
     from rayllm.machine.environments import check, environments
 
     output = Output()
-    plugins = discover(output)
-    checks = [check(one, plugins) for one in _named(environments(plugins), name)]
+    if file:
+        there = _named(on_nodes(file, output, closely=True)[1], name)
+        checks: Sequence[EnvironmentCheck] = there
+        where = [f"{node}  " for node in node_names(there)]
+    else:
+        plugins = discover(output)
+        checks = [check(one, plugins) for one in _named(environments(plugins), name)]
+        where = [""] * len(checks)
     if json:
         output.print_json([asdict(one) for one in checks])
-    for one in checks if not json else ():
+    for one, node in zip(checks, where, strict=True) if not json else ():
         whole = one.state == "whole"
-        output.say(f"{'✔' if whole else '✘'} {one.name}  {one.state}", "good" if whole else "bad")
+        output.say(f"{'✔' if whole else '✘'} {node}{one.name}  {one.state}", "good" if whole else "bad")
         if not whole:
             output.say("  cause  " + one.cause.replace("\n", "\n         "))
             output.say(f"  do     {one.cure}")
@@ -151,7 +184,7 @@ def _use(one: BuiltEnvironment) -> str:
     return "" if one.wanted else "asked for by no plugin"
 
 
-def _named(found: list[BuiltEnvironment], name: str) -> list[BuiltEnvironment]:
+def _named(found: Sequence[Named], name: str) -> list[Named]:
     from rayllm.errors import InputError
     from rayllm.names import did_you_mean
 

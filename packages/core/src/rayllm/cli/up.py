@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rayllm.cli.options import DEFAULT_FILE, FileOption, JsonOption, YesOption
 
@@ -12,11 +14,18 @@ if TYPE_CHECKING:
     from rayllm.deployment.status import Status
 
 
-def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption = False) -> None:
+def up(
+    file: FileOption = DEFAULT_FILE,
+    yes: YesOption = False,
+    pull: Annotated[
+        bool, typer.Option("--pull", help="Prepare the nodes first, also for models that hold no GPUs.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Bring up the cluster, the models and the endpoint; what is as the file says stays untouched.
 
     Run it again after a change, a failure or Ctrl-C: it goes on from what is there. It asks before it restarts or
-    removes something that runs.
+    removes something that runs. The nodes of models that hold GPUs are prepared first, as `rayllm pull` does.
 
     Examples:
       rayllm up
@@ -33,7 +42,7 @@ def up(file: FileOption = DEFAULT_FILE, yes: YesOption = False, json: JsonOption
         return
     try:
         with Steps() as steps, stdout_to_stderr():
-            status = llm.up(steps)
+            status = llm.up(steps, pull=pull)
     except KeyboardInterrupt:
         output.note(f"Interrupted. What was begun of {llm.name} goes on: rayllm status, up or down")
         raise

@@ -13,7 +13,7 @@ from rayllm.recorded import recorded
 
 OURS = "rayllm"
 """Core's own package; a distribution that only registers a module of it brings no code."""
-_NOT_ON_NODES = frozenset({"cli", "machine", "scaffold"})
+_NOT_ON_NODES = frozenset({"cli", "scaffold"})
 """Folders of core that no node needs."""
 _COMPILED = re.compile(r"\.(so(\.\d+)*|pyd|dylib|dll)$")
 _MACHINE_CODE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")

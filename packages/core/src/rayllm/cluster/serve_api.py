@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from rayllm.backends import Cluster, Node
 from rayllm.cluster.connection import TokenError, UnreachableError, connect, connect_async
 from rayllm.errors import ClusterError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 APPLICATIONS = "/api/serve/applications/"
 _HEADER = "authorization"
@@ -30,11 +33,11 @@ class ServeApi:
         self._http = connect(self.url, token, header=_HEADER, timeout_s=timeout_s)
 
     @classmethod
-    def of(cls, cluster: Cluster) -> ServeApi:
+    def of(cls, cluster: Cluster) -> Self:
         """The client of a cluster that a backend found."""
         return cls(cluster.dashboard_url, cluster.token)
 
-    def __enter__(self) -> ServeApi:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment.file_keys import FileKeys
+from rayllm.deployment.fit import could_hold
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
 from rayllm.deployment.plan import has_changes, plan
@@ -27,8 +28,11 @@ GONE_S = 10.0
 """How long a cluster that stopped answering may take to be gone, if somebody takes it down."""
 
 
-def up(session: Session, progress: Progress) -> Status:
+def up(session: Session, progress: Progress, *, pull: bool = False) -> Status:
     """Bring the cluster and everything in the file up; what is as the file says stays untouched.
+
+    The nodes are prepared first for what starts or restarts and holds GPUs, with `pull` for all that does: while a
+    replica builds an environment or fetches weights, its GPUs would serve nobody.
 
     Raises:
         PluginError: the code of a plugin can't travel; nothing was started.
@@ -39,7 +43,7 @@ def up(session: Session, progress: Progress) -> Status:
         code_of(session)  # refuses what can't travel; asked again below, where it takes a tenth of a second
         cluster = session.ensure(progress)
         try:
-            return _apply(session, cluster, progress, tell)
+            return _apply(session, cluster, progress, tell, pull)
         except DeploymentError:
             raise
         except ClusterError as problem:
@@ -47,7 +51,7 @@ def up(session: Session, progress: Progress) -> Status:
             raise
 
 
-def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell) -> Status:
+def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell, pull: bool) -> Status:
     admin = AdminApi(cluster)
     try:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
@@ -55,6 +59,7 @@ def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell) -
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 cure = "ask for less under resources:, or add nodes"
                 raise DeploymentError("\n".join(proposal.misfits), cure=cure, topic="room")
+            _prepare(session, cluster, proposal, progress, pull=pull)
             for bundle in proposal.bundles:
                 if not api.has_package(bundle.name):
                     api.put_package(bundle.name, bundle.content)
@@ -82,6 +87,18 @@ def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell) -
             return status
     finally:
         admin.close()
+
+
+def _prepare(session: Session, cluster: Cluster, proposal: Proposal, progress: Progress, *, pull: bool) -> None:
+    """Prepare the nodes for what is about to start; a model that no node holds yet is prepared by its replica."""
+    from rayllm.deployment.preparing import prepare
+
+    models = session.checked.config.models
+    starting = [change.name for change in proposal.changes if change.kind != "keep" and change.effect != "no restart"]
+    names = [name for name in starting if name in models and (pull or models[name].resources.gpus)]
+    names = [name for name in names if any(could_hold(node, models[name]) for node in proposal.nodes)]
+    if names:
+        prepare(session, cluster, names, progress)
 
 
 def _require_there(session: Session, problem: ClusterError) -> Cluster:

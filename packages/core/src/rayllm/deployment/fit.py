@@ -45,6 +45,11 @@ def room(
     return most
 
 
+def could_hold(node: Node, model: ModelConfig) -> bool:
+    """Whether a node with nothing else on it has room for one replica, or for its part of one."""
+    return bool(room(needs(model.resources), [node], {}))
+
+
 def shortage(
     needs: Mapping[str, float], nodes: Iterable[Node], taken: Mapping[str, Mapping[str, float]], spans: int = 1
 ) -> str:

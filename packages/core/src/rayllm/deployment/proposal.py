@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rayllm.backends import Cluster, Node
@@ -95,6 +96,16 @@ def code_of(session: Session) -> dict[str, Bundle]:
     wanted[GATEWAY_APP] = frozenset()
     built = {distributions: build(distributions) for distributions in set(wanted.values())}
     return {name: built[distributions] for name, distributions in wanted.items()}
+
+
+def code_for(session: Session, models: Iterable[str]) -> Bundle:
+    """The code of several models in one package.
+
+    Raises:
+        PluginError: that of a plugin can't travel.
+    """
+    configs = session.checked.config.models
+    return build(frozenset().union(*(_distributions(session.plugins, configs[name]) for name in models)))
 
 
 def _distributions(plugins: Plugins, model: ModelConfig) -> frozenset[str]:

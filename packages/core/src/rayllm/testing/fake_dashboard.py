@@ -31,6 +31,39 @@ class App:
 
 
 @dataclass
+class Jobs:
+    """What Ray's jobs do; all are alike."""
+
+    told: dict[str, Json] = field(default_factory=dict)
+    """What each was submitted with, by its id; those that were deleted are gone."""
+    log: str = ""
+    """What every job prints."""
+    status: str = "SUCCEEDED"
+    """Of every job that was not stopped."""
+    stopped: set[str] = field(default_factory=set)
+    """Ids of those that were stopped."""
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Json]:
+        """Status and body, as Ray's `/api/jobs/` gives them."""
+        name, _, what = path.removeprefix("/api/jobs/").partition("/")
+        if method == "POST" and not name:
+            asked = json.loads(body)
+            self.told[asked["submission_id"]] = asked
+            return 200, {"submission_id": asked["submission_id"]}
+        if name not in self.told:
+            return 404, {"message": f"Job {name} does not exist"}
+        if what == "logs":
+            return 200, {"logs": self.log}
+        if what == "stop":
+            self.stopped.add(name)
+            return 200, {"stopped": True}
+        if method == "DELETE":
+            del self.told[name]
+            return 200, {"deleted": True}
+        return 200, {"status": "STOPPED" if name in self.stopped else self.status, "message": "as it was told"}
+
+
+@dataclass
 class Serve:
     """What Serve was told, and what it reports."""
 
@@ -100,6 +133,7 @@ class FakeDashboard(ThreadingHTTPServer):
         self.token = token
         self.ray_version = "2.60.0"
         self.serve = Serve()
+        self.jobs = Jobs()
         self.packages: dict[str, bytes] = {}
         self.nodes: list[Json] = []
         self.logs: dict[str, str] = {}
@@ -182,6 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/api/v0/logs/"):
             filename = parse_qs(self.path.partition("?")[2])["filename"][0]
             self.answer(200 if filename in server.logs else 500, server.logs.get(filename, "no such file"))
+        elif path.startswith("/api/jobs/"):
+            self.answer(*server.jobs.answer(self.command, path, body))
         elif path == "/api/serve/applications/":
             self._serve(body)
         elif path.startswith("/api/packages/gcs/") and self.command == "PUT":

@@ -1,0 +1,115 @@
+"""Prepares this node for models: their environments, then their weights. Prints a line of JSON for whatever happens.
+
+    python -m rayllm.serving.prepare.on_node '{"models": [ModelSpec, …], "weights": true}'
+
+A line has the `model`, its `step` (`environment` or `weights`) and one of: `detail` (what goes on), `done` (how it is
+now), `error` (a `RayllmError` in parts). A model that fails holds up no other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rayllm.engines import Device
+from rayllm.errors import RayllmError
+from rayllm.faults import from_system
+from rayllm.paths import home
+from rayllm.plugins import Plugins
+from rayllm.serving.prepare.arguments import check_arguments
+from rayllm.serving.prepare.devices import detect
+from rayllm.serving.prepare.environments import ensure_environment, environment_of, facts_of, finished, folder_of
+from rayllm.serving.prepare.room import in_words, nearest_existing
+from rayllm.serving.spec import ModelSpec
+from rayllm.serving.weights.ensure import ensure_weights
+from rayllm.serving.weights.shape import require_model
+
+COUNT_S = 1.0
+"""Seconds between two reports that only count (`12 of 93 MB`): all that is told is kept until the job ends."""
+
+
+def main(asked: str) -> int:
+    """Prepare for every model; 1 if one could not be."""
+    told = json.loads(asked)
+    plugins = Plugins.discover()
+    preparations = [Preparation(ModelSpec.from_args(args), plugins) for args in told["models"]]
+    return max([one.run(weights=told["weights"]) for one in preparations], default=0)
+
+
+@dataclass
+class Preparation:
+    """What one model needs on this node."""
+
+    spec: ModelSpec
+    plugins: Plugins
+    step: str = "environment"
+    said: float = 0.0
+
+    def run(self, *, weights: bool) -> int:
+        """Do it; 1 where it failed."""
+        try:
+            python, device = self._environment()
+            if weights:
+                self._weights(python, device)
+        except RayllmError as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(from_system(error))
+        else:
+            return 0
+        return 1
+
+    def _environment(self) -> tuple[str, Device]:
+        spec = self.spec
+        engine = self.plugins.engines.get(spec.engine)
+        if engine is None:
+            raise RayllmError(f"no engine {spec.engine!r} on this node", topic="plugin")
+        device = detect(spec.gpus)
+        wanted = environment_of(engine, device, spec.version)
+        if spec.environment == "auto" and wanted.disk and not finished(folder_of(engine.name, wanted, device)):
+            self._tell(detail=f"needs {in_words(wanted.disk)} or more, {_free()} free")
+        python = ensure_environment(engine, spec.environment, device, self._report, version=spec.version)
+        facts = facts_of(engine, python, device)
+        check_arguments(
+            engine,
+            spec.options,
+            environment=spec.environment,
+            version=spec.version,
+            python=python,
+            device=device,
+            report=self._report,
+        )
+        self._tell(done=facts["environment"], version=facts["version"], free=_free())
+        return python, device
+
+    def _weights(self, python: str, device: Device) -> None:
+        self.step = "weights"
+        folder = ensure_weights(self.spec.source, self.plugins, python, self._report)
+        require_model(folder, self.spec.options, device)
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        self._tell(done=str(folder), size=in_words(size), free=_free())
+
+    def _report(self, detail: str) -> None:
+        if not detail[:1].isdigit() or time.monotonic() - self.said > COUNT_S:
+            self.said = time.monotonic()
+            self._tell(detail=detail)
+
+    def _fail(self, error: RayllmError) -> None:
+        parts = {name: getattr(error, name) or "" for name in ("message", "cause", "cure", "topic")}
+        self._tell(error=parts)
+
+    def _tell(self, **facts: Any) -> None:
+        print(json.dumps({"model": self.spec.model, "step": self.step, **facts}), flush=True)  # noqa: T201 - the result
+
+
+def _free() -> str:
+    """Room on the disk of RayLLM's folder, in words."""
+    return in_words(shutil.disk_usage(nearest_existing(home())).free)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
