@@ -95,8 +95,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 def test_both_versions_are_prepared_on_every_node(deployment: Deployment) -> None:
     """The cluster comes up for it, nothing is deployed; the two nodes share a disk, so each version is built once."""
-    found = deployment.rayllm.json("pull")
+    deployment.rayllm("pull", seconds=240)
     assert deployment.builds() == ["1.0", "2.0"]
+    found = deployment.rayllm.json("pull")
     assert {(one["model"], one["version"], one["state"]) for one in found} == {
         ("m1", "2.0", "ready"),
         ("m2", "1.0", "ready"),
@@ -108,7 +109,7 @@ def test_both_versions_are_prepared_on_every_node(deployment: Deployment) -> Non
 
 def test_replicas_build_nothing_more(deployment: Deployment) -> None:
     """Four replicas on two nodes, of two versions of one engine; `status` tells which is which."""
-    deployment.rayllm("up", "--yes")
+    deployment.rayllm("up", "--yes", seconds=240)
     assert deployment.builds() == ["1.0", "2.0"]
     models = deployment.rayllm.json("status")["models"]
     told = {name: {replica["version"] for replica in model["replicas"]} for name, model in models.items()}
@@ -149,7 +150,7 @@ def test_ctrl_c_stops_what_runs_on_the_nodes(deployment: Deployment) -> None:
     until("the build imports the engine", lambda: "3.0" in deployment.builds(), 90)
     assert marked(JOB)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, out + err
     until("nothing of it runs", lambda: not marked(JOB), 15)
     assert "Traceback" not in out + err

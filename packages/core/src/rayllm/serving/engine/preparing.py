@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from rayllm.engines import AnyEngine, Command, Device, Launch
 from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
+from rayllm.serving import where
 from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.prepare.arguments import check_arguments
+from rayllm.serving.prepare.before_start import require_device, require_fit
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import ensure_environment, facts_of
 from rayllm.serving.spec import ModelSpec
@@ -81,10 +83,14 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     plugins = Plugins.discover()
     engine, device = engine_of(spec, plugins), detect(spec.gpus)
     await teller.enter("environment")
+    gpus = await asyncio.to_thread(require_device, device, where.gpu_ids())
     python = await asyncio.to_thread(
         ensure_environment, engine, spec.environment, device, teller.detail, version=spec.version
     )
     teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
+    await asyncio.to_thread(
+        require_fit, engine, device, python=python, version=spec.version, gpus=gpus, report=teller.detail
+    )
     await asyncio.to_thread(
         check_arguments,
         engine,
