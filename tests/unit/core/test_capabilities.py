@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rayllm import Engine, Environment, Options
-from rayllm.config.capabilities import check_capabilities
+from rayllm import Engine, Environment, Options, Shape
+from rayllm.config.capabilities import check_capabilities, check_shape
 from rayllm.config.document import Document
 from rayllm.engines import CAPABILITIES, capability_rows
 from rayllm.plugins import Plugins
@@ -68,3 +68,36 @@ def test_what_is_asked_beyond_it(engine: Engine[Options], gpus: int, choices: st
     found = [(one.line, one.column, one.message, one.choices, one.cure) for one in document.problems]
     said = f'engine "{engine.name}" can\'t do "gguf" on {"cuda" if gpus else "cpu"}'
     assert found == ([(3, 4, said, choices, cure)] if choices else [])
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (Shape(), []),
+        (Shape(tensor=2), ["tensor-parallel"]),
+        (Shape(pipeline=2, data=2), ["data-parallel", "pipeline-parallel"]),
+        (Shape(expert=True), ["expert-parallel"]),
+    ],
+)
+def test_a_split_that_the_engine_does_not_know(shape: Shape, words: list[str]) -> None:
+    """Told by the ways that it takes, once for each."""
+    plugins, document = Plugins(), Document(Path("f"), values={("models", "m", "options"): (3, 4)})
+    plugins.engines["plain"] = replace(PLAIN, shape=lambda options, gpus: shape)  # noqa: ARG005
+    check_shape(document, plugins, Options(), "m", {"engine": "plain", "resources": {"gpus": 2}})
+    wanted = [f'engine "plain" can\'t do "{word}" on cuda' for word in words]
+    assert sorted(one.message for one in document.problems) == wanted
+    assert {one.cure for one in document.problems} <= {f"don't ask for {shape}"}
+
+
+def test_a_split_is_asked_for_by_all_gpus_of_a_replica() -> None:
+    """Those of all its nodes; several nodes are something to be able to do, too."""
+    plugins, document = Plugins(), Document(Path("f"), values={("models", "m", "options"): (3, 4)})
+    plugins.engines["plain"] = replace(PLAIN, shape=lambda _, gpus: Shape(tensor=gpus))
+    model = {"engine": "plain", "resources": {"gpus": 2, "nodes": 4}}
+    check_shape(document, plugins, Options(), "m", model)
+    check_capabilities(document, plugins, plugins.engines["plain"], ("models", "m"), model)
+    assert [one.message for one in document.problems] == [
+        'engine "plain" can\'t do "tensor-parallel" on cuda',
+        'engine "plain" can\'t do "multi-node" on cuda',
+    ]
+    assert document.problems[0].cure == "don't ask for tensor parallel 8"

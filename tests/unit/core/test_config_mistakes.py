@@ -55,7 +55,7 @@ FIELDS = {
         "resources: {gpu: 1}",
         (
             '6:17  models.m.resources.gpu: no such key; did you mean "gpus"?'
-            "   known: accelerator, cpus, gpus, memory, nodes"
+            "   known: accelerator, check_memory, cpus, gpus, memory, nodes"
         ),
     ),
     "type of no GPUs": (

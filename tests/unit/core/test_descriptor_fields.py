@@ -35,6 +35,7 @@ WRONG = [
     ("engine", "explain", "restart it", "is neither None nor a function"),
     ("engine", "arguments", {}, "is neither None nor of EngineArguments"),
     ("engine", "shape", 2, "is neither None nor a function"),
+    ("engine", "memory", 2, "is neither None nor a function"),
     ("engine", "check", [], "is neither None nor a function"),
     ("backend", "summary", 1, "is no text"),
     ("backend", "options", None, "is not a subclass of rayllm.Options"),

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
-    from rayllm.engines import Command, Device, Engine, EngineArguments, Environment, Gauges, Launch, Options, Shape
+    from rayllm.engines import (
+        Command,
+        Device,
+        Engine,
+        EngineArguments,
+        Environment,
+        Gauges,
+        Launch,
+        MemorySettings,
+        Options,
+        Shape,
+    )
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.events import Applied, CommandFailed, Event, ModelFailed, ModelReady, PlanMade, Removed, Scaled
     from rayllm.hookspecs import hookimpl
@@ -39,7 +50,8 @@ _HOMES = {
     "rayllm.causes": ("explained_by",),
     "rayllm.checks": ("Check", "nvidia_driver"),
     "rayllm.engines": (
-        *("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "Options", "Shape"),
+        *("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "MemorySettings"),
+        *("Options", "Shape"),
     ),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.events": (
@@ -76,6 +88,7 @@ __all__ = [
     "InputError",
     "KeyUsage",
     "Launch",
+    "MemorySettings",
     "ModelFailed",
     "ModelFiles",
     "ModelReady",

@@ -76,6 +76,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "explain": _FUNCTION_OR_NONE,
         "arguments": _optional(EngineArguments),
         "shape": _FUNCTION_OR_NONE,
+        "memory": _FUNCTION_OR_NONE,
         "check": _FUNCTION_OR_NONE,
     },
     Backend: {

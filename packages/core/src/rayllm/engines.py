@@ -192,6 +192,30 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What an engine's options say of memory, so that `rayllm plan` can tell whether a model fits."""
+
+    length: int | None = None
+    """Longest prompt and answer together, in tokens; None: what the model was made for."""
+    dtype: str = ""
+    """Type that the weights are computed in: `float32`, `bfloat16`, `float16`; empty: the model's own, in 16 bits."""
+    weight_bytes: float | None = None
+    """Bytes of each weight, where weights that the files hold in floating point are quantised while they are loaded."""
+    kv_dtype: str = ""
+    """Type of the KV cache: `fp8`, or as of `dtype`; empty: as the weights are computed in."""
+    kv_cache: int | None = None
+    """Bytes of the KV cache of each part; None: of `kv_tokens`, or what is left."""
+    kv_tokens: int | None = None
+    """Tokens that the KV cache holds; None: as many as there is room for."""
+    share: float = 1.0
+    """Of each GPU's memory, what the engine takes at most."""
+    pads_heads: bool = False
+    """Attention heads that the tensor parallel size does not divide are padded, so such a size is not refused."""
+    overhead: int = 0
+    """Bytes that each part takes beside weights and KV cache, within `share`: runtime, graphs, activations; roughly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
     """Names of an engine's Prometheus metrics, summed over their labels."""
 
@@ -311,6 +335,10 @@ class Engine(Generic[OptionsT]):
     shape: Callable[[OptionsT, int], Shape] | None = None
     """How a replica with these options is split over this many GPUs, those of all its nodes together (0 on CPUs); it
     raises InputError, with the numbers, for what can't work. Pure. Without it, a replica is one part to RayLLM."""
+
+    memory: Callable[[OptionsT, Device, int | None], MemorySettings] | None = None
+    """What the options say of memory on this device, where a replica reserves so many bytes of main memory (None: it
+    reserves none). Pure. Without it, `rayllm plan` can't tell whether a model fits."""
 
     check: Callable[[Device], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on a machine that is to serve, for this device; quick, changes nothing."""

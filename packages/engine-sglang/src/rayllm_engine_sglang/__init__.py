@@ -10,6 +10,7 @@ from rayllm_engine_sglang.checks import checks
 from rayllm_engine_sglang.commands import commands
 from rayllm_engine_sglang.environments import environments
 from rayllm_engine_sglang.explain import explain
+from rayllm_engine_sglang.memory import memory
 from rayllm_engine_sglang.options import SglangOptions
 from rayllm_engine_sglang.shape import shape
 
@@ -40,6 +41,7 @@ def rayllm_engines() -> Iterator[Engine[SglangOptions]]:
         ),
         explain=explain,
         shape=shape,
+        memory=memory,
         check=checks,
         arguments=ARGUMENTS,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rayllm import Command, Launch
+from rayllm import Command, Device, Launch
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.options import SglangOptions
 from rayllm_engine_sglang.ranks import rank_environ, rank_flags, sizes
@@ -37,7 +37,7 @@ def commands(launch: Launch[SglangOptions]) -> list[Command]:
 def _typed(launch: Launch[SglangOptions]) -> list[str]:
     """The flags of the typed options, and of what RayLLM decides for the device."""
     options = launch.options
-    decided = _on_cpu(launch) if launch.device.kind == "cpu" else {}
+    decided = decided_on_cpu(launch.device, options) if launch.device.kind == "cpu" else {}
     settings: dict[str, _Scalar | None] = {
         "context-length": options.context_length,
         "dtype": options.dtype or decided.get("dtype"),
@@ -59,11 +59,11 @@ def _typed(launch: Launch[SglangOptions]) -> list[str]:
     return ARGUMENTS.command_line(launch.device, given)
 
 
-def _on_cpu(launch: Launch[SglangOptions]) -> dict[str, _Scalar]:
+def decided_on_cpu(device: Device, options: SglangOptions) -> dict[str, _Scalar]:
     """What a CPU needs."""
-    tokens = max(_CPU_TOKENS, launch.options.context_length or 0)
+    tokens = max(_CPU_TOKENS, options.context_length or 0)
     decided: dict[str, _Scalar] = {"max-total-tokens": tokens, "sleep-on-idle": True}
-    if not launch.device.features & _BFLOAT16:
+    if not device.features & _BFLOAT16:
         decided["dtype"] = "float32"
     return decided
 

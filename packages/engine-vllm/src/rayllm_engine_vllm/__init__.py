@@ -10,6 +10,7 @@ from rayllm_engine_vllm.checks import checks
 from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.environments import environments
 from rayllm_engine_vllm.explain import explain
+from rayllm_engine_vllm.memory import memory
 from rayllm_engine_vllm.options import VllmOptions
 from rayllm_engine_vllm.shape import shape
 
@@ -49,6 +50,7 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
         ),
         explain=explain,
         shape=shape,
+        memory=memory,
         check=checks,
         arguments=ARGUMENTS,
     )

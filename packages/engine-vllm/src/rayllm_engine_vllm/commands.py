@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rayllm import Command, Launch
+from rayllm import Command, Device, Launch
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.options import VllmOptions
 from rayllm_engine_vllm.ranks import rank_environ, rank_flags, sizes
@@ -41,7 +41,7 @@ def commands(launch: Launch[VllmOptions]) -> list[Command]:
 def _typed(launch: Launch[VllmOptions]) -> list[str]:
     """The flags of the typed options, and of what RayLLM decides for the device."""
     options = launch.options
-    decided = _on_cpu(launch) if launch.device.kind == "cpu" else {}
+    decided = decided_on_cpu(launch.device, launch.memory) if launch.device.kind == "cpu" else {}
     settings: dict[str, _Scalar | None] = {
         "max-model-len": options.max_model_len,
         "dtype": options.dtype or decided.get("dtype"),
@@ -67,11 +67,11 @@ def _typed(launch: Launch[VllmOptions]) -> list[str]:
     return ARGUMENTS.command_line(launch.device, given)
 
 
-def _on_cpu(launch: Launch[VllmOptions]) -> dict[str, _Scalar]:
+def decided_on_cpu(device: Device, memory: int | None) -> dict[str, _Scalar]:
     """What a CPU needs. torch.compile gives wrong text there and takes minutes, so it is off on every one."""
-    kv_cache = launch.memory // 2 if launch.memory else _CPU_KV_CACHE
+    kv_cache = memory // 2 if memory else _CPU_KV_CACHE
     decided: dict[str, _Scalar] = {"enforce-eager": True, "kv-cache-memory-bytes": kv_cache}
-    if not launch.device.features & _BFLOAT16:
+    if not device.features & _BFLOAT16:
         decided["dtype"] = "float32"
     return decided
 

@@ -12,6 +12,7 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
       rayllm plan
       rayllm plan -f prod.yaml --json
     """
+    from rayllm.cli.memory_text import memory_lines
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.plan_text import plan_lines
@@ -32,6 +33,8 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
         output.say(f"{llm.name} on {llm.config.cluster.backend}")
         for line, style in plan_lines(found.changes):
             output.say(line, style)
+    for text, look in memory_lines(found.memory) if found.has_changes else ():
+        output.say(text, look)
     for line in found.misfits:
         output.say(f"  ✘ {line}", "bad")
     if found.has_changes:

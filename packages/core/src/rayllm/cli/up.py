@@ -54,6 +54,7 @@ def up(
 
 def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
     """Show the plan; ask where something that runs would stop."""
+    from rayllm.cli.memory_text import memory_lines
     from rayllm.cli.opening import confirmed
     from rayllm.cli.plan_text import plan_lines
     from rayllm.streams import stdout_to_stderr
@@ -63,6 +64,8 @@ def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
     output.note(f"{llm.name} on {llm.config.cluster.backend}", "bold")
     for line, style in plan_lines(plan.changes):
         output.note(line, style)
+    for text, look in memory_lines(plan.memory) if plan.has_changes else ():
+        output.note(text, look)
     return not plan.stops or confirmed(f"This stops or restarts {', '.join(plan.stops)}. Go on?", output, yes=yes)
 
 

@@ -11,6 +11,7 @@ import httpx
 
 from rayllm.backends import Cluster, Node
 from rayllm.cluster.connection import TokenError, UnreachableError, connect, connect_async
+from rayllm.cluster.hardware import Hardware, hardware_of
 from rayllm.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class ServeApi:
             )
             for row in answer["data"]["result"]["result"]
         ]
+
+    def hardware(self) -> dict[str, Hardware]:
+        """Memory and GPUs of the nodes that have reported them, by Ray's id."""
+        summaries = self._get("/nodes", params={"view": "summary"})["data"]["summary"]
+        return dict(filter(None, map(hardware_of, summaries)))
 
     def log(self, node: str, filename: str, *, lines: int) -> str:
         """The last `lines` lines of a file in Ray's log folder on a node (-1: all of it)."""

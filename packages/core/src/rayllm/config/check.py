@@ -11,7 +11,7 @@ from typing import Any
 from rayllm.backends import AnyBackend
 from rayllm.config.api_keys import read_keys
 from rayllm.config.building import read_document
-from rayllm.config.capabilities import check_capabilities
+from rayllm.config.capabilities import check_capabilities, check_shape
 from rayllm.config.certificate import check_certificate
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
@@ -92,6 +92,7 @@ def load(
     if config is not None:
         for name, checked in engine_options.items():
             check_launch(document, plugins, checked, name, config.models[name])
+            check_shape(document, plugins, checked, name, data["models"][name])
         check_routing(document, config)
     check_host(document)
     check_no_secrets(document)

@@ -74,6 +74,8 @@ class Resources(Strict):
     """Main memory that Ray reserves: `8GiB`, `500MB`, or a number of bytes."""
     nodes: int = Field(default=1, ge=1)
     """Nodes that one replica spans, for a model that one alone can't hold."""
+    check_memory: bool = True
+    """Refuse a model whose weights alone are more than the memory there is. `false`: only show the estimate."""
 
     @model_validator(mode="after")
     def _has_gpus_of_a_type(self) -> Resources:

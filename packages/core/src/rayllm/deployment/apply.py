@@ -59,6 +59,11 @@ def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell, p
             if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
                 cure = "ask for less under resources:, or add nodes"
                 raise DeploymentError("\n".join(proposal.misfits), cure=cure, topic="room")
+            if proposal.refusals:
+                cure = "sizes that work, a smaller or quantised model, or more GPUs; resources.check_memory: false"
+                raise DeploymentError(
+                    "\n".join(proposal.refusals), cure=f"{cure} leaves memory unchecked", topic="memory"
+                )
             _prepare(session, cluster, proposal, progress, pull=pull)
             for bundle in proposal.bundles:
                 if not api.has_package(bundle.name):

@@ -23,7 +23,13 @@ def compare(session: Session) -> Plan:
         cluster = session.find()
         proposal = propose(session, cluster)
         unsure = f"the cluster is {cluster.state}: {cluster.reason}" if cluster and cluster.state != "ready" else ""
-        found = Plan(name=session.name, changes=proposal.changes, misfits=proposal.misfits, unsure=unsure)
+        found = Plan(
+            name=session.name,
+            changes=proposal.changes,
+            misfits=proposal.misfits + proposal.refusals,
+            memory=proposal.memory,
+            unsure=unsure,
+        )
         changes = {change.name: change.kind for change in found.changes}
         tell(PlanMade(deployment=session.name, changes=changes, stops=tuple(found.stops)))
         return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from rayllm.deployment.memory import MemoryEstimate
 from rayllm.deployment.serve_config import Json
 from rayllm.serving.spec import GATEWAY_APP, RouteSettings
 
@@ -62,7 +63,10 @@ class Plan:
     changes: list[Change]
     """One for each model and the gateway, those that stay as they are included."""
     misfits: list[str]
-    """What no node has room for, in words with the numbers; `up` refuses it unless the backend adds nodes."""
+    """What no node has room for, in words with the numbers, and models that can't be split as asked; `up` refuses it,
+    room alone not where the backend adds nodes."""
+    memory: list[MemoryEstimate] = field(default_factory=list)
+    """What each model needs, of those whose engine tells."""
     unsure: str = ""
     """Why it can't be told what runs now; empty where it can."""
 

@@ -11,6 +11,7 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm.config.rules import SCHEME
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import misfits
+from rayllm.deployment.memory import MemoryEstimate, estimates
 from rayllm.deployment.plan import Change, plan
 from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, merge, model_app
 from rayllm.deployment.session import Session
@@ -30,6 +31,12 @@ class Proposal:
     nodes: list[Node]
     misfits: list[str]
     """What can't be placed on the nodes there are."""
+    memory: list[MemoryEstimate]
+
+    @property
+    def refusals(self) -> list[str]:
+        """Models that can't start on any of the nodes, whatever else there is room for."""
+        return [f"{one.model}: {one.refusal}" for one in self.memory if one.refusal]
 
 
 def propose(session: Session, cluster: Cluster | None) -> Proposal:
@@ -42,13 +49,19 @@ def propose(session: Session, cluster: Cluster | None) -> Proposal:
     bundles = tuple({bundle.name: bundle for bundle in code.values()}.values())
     if cluster is None or cluster.state != "ready":
         apps = _apps(session, code, 0, {"applications": {}})
-        return Proposal(bundles, plan(apps, {}), apps, [], [])
+        memory = estimates(session, [], {})
+        return Proposal(bundles, plan(apps, {}), apps, [], [], memory)
     with ServeApi.of(cluster) as api:
-        details, nodes = api.details(), api.nodes()
+        details, nodes, hardware = api.details(), api.nodes(), api.hardware()
     port = (details.get("http_options") or {}).get("port", cluster.serve_port)
     apps = _apps(session, code, port, details)
-    changes = plan(apps, deployed_apps(details, session.name))
-    return Proposal(bundles, changes, apps, nodes, misfits(session.checked.config.models, nodes))
+    deployed = deployed_apps(details, session.name)
+    alive = [hardware[node.id] for node in nodes if node.state == "alive" and node.id in hardware]
+    # Where nodes come on demand, those that are there say nothing of those that will be.
+    elastic = "elastic" in session.checked.backend.capabilities
+    memory = estimates(session, [] if elastic else alive, deployed)
+    problems = misfits(session.checked.config.models, nodes)
+    return Proposal(bundles, plan(apps, deployed), apps, nodes, problems, memory)
 
 
 def render(session: Session) -> Json:

@@ -15,6 +15,7 @@ from rayllm.plugin_faults import blaming
 
 if TYPE_CHECKING:
     from rayllm.config import Checked
+    from rayllm.memory.model import Model
     from rayllm.plugins import Plugins
 
 
@@ -28,6 +29,8 @@ class Session:
     def __init__(self, checked: Checked, plugins: Plugins) -> None:
         self.checked = checked
         self.plugins = plugins
+        self.seen: dict[str, Model | str] = {}
+        """What was seen of models' files, by `source:`, or why nothing could be."""
         with self._calling("open"):
             opened: Any = checked.backend.open(checked.backend_options)
             _require(isinstance(opened, ClusterBackend), opened, "a ClusterBackend")

@@ -136,6 +136,8 @@ class FakeDashboard(ThreadingHTTPServer):
         self.jobs = Jobs()
         self.packages: dict[str, bytes] = {}
         self.nodes: list[Json] = []
+        self.hardware: list[Json] = []
+        """Each node as `/nodes?view=summary` reports it."""
         self.logs: dict[str, str] = {}
         """Text of each log file, by name."""
         self.snapshot: Json | None = None
@@ -213,6 +215,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"ray_version": self.server.ray_version, "session_name": "session_1"})
         elif path == "/api/v0/nodes":
             self.answer(200, {"result": True, "data": {"result": {"result": server.nodes}}})
+        elif path == "/nodes":
+            self.answer(200, {"result": True, "data": {"summary": server.hardware}})
         elif path.startswith("/api/v0/logs/"):
             filename = parse_qs(self.path.partition("?")[2])["filename"][0]
             self.answer(200 if filename in server.logs else 500, server.logs.get(filename, "no such file"))

@@ -13,6 +13,8 @@ MAGIC = b"GGUF"
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a metadata value by its type."""
+_NUMBERS = {4: "I", 5: "i", 10: "Q", 11: "q"}
+"""How to read a whole number by its type."""
 # fmt: off
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40),
@@ -29,7 +31,7 @@ _BLOCKS = {
 class _Header:
     """Reads a header from front to end."""
 
-    data: mmap.mmap
+    data: mmap.mmap | bytes
     at: int = 0
 
     def number(self, form: str) -> int:
@@ -46,19 +48,19 @@ class _Header:
             raise struct.error
         return self.data[start : self.at]
 
-    def value(self, kind: int) -> int | None:
-        """Step over a value; its number where it is a 32-bit one."""
+    def value(self, kind: int) -> int | bytes | None:
+        """Step over a value; what it is, where it is a text or a whole number of 32 bits or more."""
         if kind == _STRING:
-            self.text()
-        elif kind == _ARRAY:
+            return self.text()
+        if kind in _NUMBERS:
+            return self.number(_NUMBERS[kind])
+        if kind == _ARRAY:
             inner, count = self.number("I"), self.number("Q")
             if inner in _SCALARS:
                 self.at += _SCALARS[inner] * count
             else:
                 for _ in range(count):
                     self.value(inner)
-        elif kind in (4, 5):
-            return self.number("I")
         elif kind in _SCALARS:
             self.at += _SCALARS[kind]
         else:
@@ -82,7 +84,7 @@ def check(path: Path) -> int:
         if data[:4] != MAGIC:
             raise _bad(path, f"it begins with {data[:4]!r}, a GGUF file with {MAGIC!r}")
         try:
-            expected, weights = _read(_Header(data, 4))
+            expected, weights, _ = _read(_Header(data, 4))
         except (struct.error, IndexError):
             raise _bad(path, f"its header is cut off: the file ends after {size} bytes") from None
         except ValueError as error:
@@ -92,22 +94,39 @@ def check(path: Path) -> int:
     return weights
 
 
-def _read(header: _Header) -> tuple[int, int]:
-    """Bytes that the file must have, and the number of its weights."""
+def described(data: bytes) -> tuple[dict[str, int | str], int]:
+    """What the beginning of a GGUF file says: texts and numbers of its metadata by key, and how many weights it has.
+
+    Raises:
+        struct.error, IndexError: more of the file is needed.
+        InputError: it is none.
+    """
+    if data[:4] != MAGIC:
+        raise InputError(f"it begins with {data[:4]!r}, a GGUF file with {MAGIC!r}")
+    try:
+        _, weights, keys = _read(_Header(data, 4))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return keys, weights
+
+
+def _read(header: _Header) -> tuple[int, int, dict[str, int | str]]:
+    """Bytes that the file must have, the number of its weights, and its metadata as far as it is read."""
     version = header.number("I")
     if version not in (2, 3):
         raise ValueError(f"it has GGUF version {version}; versions 2 and 3 (little-endian) can be read")
     tensors, keys = header.number("Q"), header.number("Q")
-    alignment = 32
+    told: dict[str, int | str] = {}
     for _ in range(keys):
-        key = header.text()
+        key = header.text().decode(errors="replace")
         value = header.value(header.number("I"))
-        if key == b"general.alignment" and value:
-            alignment = value
+        if value is not None:
+            told[key] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    alignment = int(told.get("general.alignment", 0)) or 32
     found = [_tensor(header) for _ in range(tensors)]
     start = -(-header.at // alignment) * alignment
     end = start + max(end for end, _ in found) if found else header.at
-    return end, sum(elements for _, elements in found)
+    return end, sum(elements for _, elements in found), told
 
 
 def _tensor(header: _Header) -> tuple[int, int]:
