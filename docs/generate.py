@@ -50,11 +50,14 @@ PRINTS = {
     "keys revoke": "rayllm.deployment.keys:ApiKey",
     "keys usage": "rayllm.deployment.keys:KeyUsage",
     "pull": "rayllm.deployment.preparing:Prepared",
+    "adapters add": "rayllm.deployment.adapters:Adapter",
+    "adapters list": "rayllm.deployment.adapters:Adapter",
+    "adapters remove": "rayllm.deployment.adapters:Adapter",
     "env list": "rayllm.machine.environments:BuiltEnvironment",
     "env check": "rayllm.machine.environments:EnvironmentCheck",
 }
 """What each command prints with `--json`: one such object, or a list of them where `LISTS` names the command."""
-LISTS = {"plugins", "pull", "doctor", "env list", "env check", "keys list", "keys usage"}
+LISTS = {"plugins", "pull", "doctor", "env list", "env check", "adapters list", "keys list", "keys usage"}
 FOREIGN = {"render": "Ray's own: [a Serve config](https://docs.ray.io/en/latest/serve/production-guide/config.html)"}
 """What is printed that others have defined."""
 TYPES = {

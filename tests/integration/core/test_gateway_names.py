@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from rayllm.engines import OPENAI_ENDPOINTS
-from rayllm.serving.haproxy.view import Alias, KeyRule, ModelRoute, Upstream
+from rayllm.serving.haproxy.view import AdapterRoute, Alias, KeyRule, ModelRoute, Upstream
+from rayllm.serving.records.access_line import read_line
 
 CHAT = "/v1/chat/completions"
 
@@ -27,9 +28,9 @@ def ask(gateway: Any, model: str, **more: object) -> tuple[int, Any]:
     return answer
 
 
-def route(name: str, *engines: Any, fallback: str | None = None, names: tuple[str, ...] = ()) -> ModelRoute:
+def route(name: str, *engines: Any, fallback: str | None = None, adapters: tuple[AdapterRoute, ...] = ()) -> ModelRoute:
     """A model with its replicas."""
-    return ModelRoute(name, "k", tuple(engine.route for engine in engines), fallback=fallback, names=names)
+    return ModelRoute(name, "k", tuple(engine.route for engine in engines), fallback=fallback, adapters=adapters)
 
 
 def test_an_alias_is_another_name(gateway: Any, upstream: Any) -> None:
@@ -43,12 +44,73 @@ def test_an_alias_is_another_name(gateway: Any, upstream: Any) -> None:
 def test_an_adapter_keeps_its_name(gateway: Any, upstream: Any) -> None:
     """The engine knows it; a model that answers instead does not, and sees its own."""
     a, b = upstream("a1"), upstream("b1")
-    routes = (route("a", a, fallback="b", names=("sql",)), route("b", b))
+    routes = (route("a", a, fallback="b", adapters=(AdapterRoute("sql", "sql"),)), route("b", b))
     gateway.haproxy.start(replace(gateway.view(*routes), aliases=(Alias("best", (("a", 1),)),)))
     assert ask(gateway, "sql") == (200, {"by": "a1", "model": "sql"})
     a.kill()
     gateway.until(lambda: ask(gateway, "a")[1].get("by") == "b1")
     assert ask(gateway, "sql") == ask(gateway, "best") == (200, {"by": "b1", "model": "b"})
+
+
+def test_an_adapter_gets_the_name_that_its_engine_knows(gateway: Any, upstream: Any) -> None:
+    """The list tells whose it is; the log and the usage count it by its own name."""
+    sql = AdapterRoute("sql", "a:sql")
+    gateway.haproxy.start(gateway.view(route("a", upstream("a1"), adapters=(sql,))))
+    assert ask(gateway, "sql") == (200, {"by": "a1", "model": "a:sql"})
+    assert ask(gateway, "a") == (200, {"by": "a1", "model": "a"})
+    assert ask(gateway, "a:sql")[0] == 404
+    entry = {"object": "model", "created": 0, "owned_by": "rayllm"}
+    listed = {"id": "sql", **entry, "root": "a", "parent": "a"}
+    assert gateway.ask("GET", "/v1/models")[1]["data"] == [{"id": "a", **entry}, listed]
+    assert gateway.ask("GET", "/v1/models/sql")[1] == listed
+
+    def counted() -> bool:
+        lines = gateway.access.read_bytes().splitlines()
+        return [line.model for raw in lines if (line := read_line(raw)) and line.status == 200][:2] == ["sql", "a"]
+
+    gateway.until(counted)
+
+
+def test_an_adapter_is_asked_where_it_is(gateway: Any, upstream: Any) -> None:
+    """Of two replicas the one that has it; where no one has, the client is told to come again; no reload for either."""
+    engines = upstream("a1"), upstream("a2")
+
+    def view(*holders: str) -> Any:
+        return gateway.view(route("a", *engines, adapters=(AdapterRoute("sql", "sql", holders),)))
+
+    gateway.haproxy.start(view())
+    before = gateway.haproxies()
+    with gateway.open("POST", CHAT, {"model": "sql"}) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert "no replica of the model a has the adapter sql" in json.loads(answer.read())["error"]["message"]
+    gateway.haproxy.apply(view("a2"))
+    assert {ask(gateway, "sql")[1]["by"] for _ in range(20)} == {"a2"}
+    assert {ask(gateway, "a")[1]["by"] for _ in range(20)} == {"a1", "a2"}
+    gateway.haproxy.apply(gateway.view(route("a", *engines, adapters=(AdapterRoute("sql", "sql"),))))
+    gateway.until(lambda: {ask(gateway, "sql")[1]["by"] for _ in range(20)} == {"a1", "a2"})
+    assert gateway.haproxies() == before
+
+
+def test_an_adapter_is_for_some_endpoints_alone(gateway: Any, upstream: Any) -> None:
+    """Where the engine would answer by the model without a word, the gateway refuses; the model itself is asked."""
+    only = replace(route("a", upstream("a1"), adapters=(AdapterRoute("sql", "sql"),)), adapter_endpoints=(CHAT,))
+    gateway.haproxy.start(gateway.view(only))
+    assert ask(gateway, "sql")[0] == 200
+    status, said = gateway.ask("POST", "/v1/responses", {"model": "sql", "input": "hi"})
+    assert (status, said["error"]["code"]) == (404, "not_found")
+    assert said["error"]["message"].endswith("/v1/responses by the model alone, not by its adapter sql")
+    assert gateway.ask("POST", "/v1/responses", {"model": "a", "input": "hi"})[0] == 200
+    status, said = gateway.ask("POST", f"/models/sql{CHAT}", {"messages": []})
+    assert (status, said["error"]["code"]) == (400, "adapter_in_path")
+
+
+def test_a_key_for_a_model_is_none_for_its_adapter(gateway: Any, upstream: Any) -> None:
+    """Each is a name of its own."""
+    sql = route("a", upstream("a1"), adapters=(AdapterRoute("sql", "sql"),))
+    key = KeyRule(id="me", digests=(hashlib.sha256(b"k").hexdigest().upper(),), names=("a",))
+    gateway.haproxy.start(replace(gateway.view(sql), keys=(key,), keys_required=True))
+    assert gateway.ask("POST", CHAT, {"model": "a"}, x_api_key="k")[0] == 200
+    assert gateway.ask("POST", CHAT, {"model": "sql"}, x_api_key="k")[0] == 404
 
 
 def test_a_split_keeps_to_its_weights(gateway: Any, upstream: Any) -> None:
@@ -187,7 +249,7 @@ def keyed(gateway: Any, upstream: Any) -> Any:
         KeyRule("all", (digest(ALL),)),
     )
     aliases = (Alias("fast", (("smollm2", 1),)), Alias("smart", (("qwen3-8b", 1),)))
-    routes = (route("smollm2", upstream("s"), names=("sql",)), route("qwen3-8b", upstream("q")))
+    routes = (route("smollm2", upstream("s"), adapters=(AdapterRoute("sql", "sql"),)), route("qwen3-8b", upstream("q")))
     return replace(gateway.view(*routes), aliases=aliases, keys=keys, keys_required=True)
 
 

@@ -53,6 +53,12 @@ class Deployment:
             headers = {"content-type": "application/json", **({"x-api-key": key} if key else {})}
             return client.post(url, content=json.dumps(asked), headers=headers)
 
+    def raw(self, path: str, body: str | None = None) -> httpx.Response:
+        """POST a body of JSON to any path of the endpoint, or GET it."""
+        method, headers = ("GET", {}) if body is None else ("POST", {"content-type": "application/json"})
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            return client.request(method, f"http://127.0.0.1:{self.port}{path}", content=body, headers=headers)
+
     def answer(self, model: str) -> str:
         """What a model says."""
         answer = self.post(model)

@@ -42,10 +42,17 @@ def test_no_options_no_flags() -> None:
 
 def test_every_option_reaches_the_server() -> None:
     """The server takes all flags, also a text that looks like one."""
-    given = {"answer": "-hi", "start_s": 0.01, "token_s": 1, "fail_start": "--help me", "fail_rank": 0}
-    options = FakeOptions.model_validate({**given, "crash_after": 0, "hang_after": 0})
-    argv = command(options).argv
-    assert len(argv) == len(command(FakeOptions()).argv) + len(FakeOptions.model_fields)
+    told = {
+        "answer": "-hi",
+        "start_s": 0.01,
+        "token_s": 1,
+        "fail_start": "--help me",
+        "fail_rank": 0,
+        "crash_after": 0,
+        "hang_after": 0,
+    }
+    argv = command(FakeOptions.model_validate({**told, "enable_lora": True})).argv
+    assert len(argv) == len(command(FakeOptions()).argv) + len(told) + 1
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "--help me")
 

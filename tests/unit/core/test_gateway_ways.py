@@ -16,6 +16,7 @@ from rayllm.serving.haproxy.view import Upstream
 from rayllm.serving.spec import GatewaySettings, GatewaySpec, RouteSettings
 
 HERE = "boot:net"
+PLAIN = RouteSettings(engine="e")
 
 
 def report(replica: str, network: str, **more: Any) -> ReplicaReport:
@@ -31,11 +32,11 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(gateway_view, "internal_key", lambda *_: "secret-key")
     monkeypatch.setattr(gateway_view, "ray_token", lambda: "token")
 
-    def make(*reports: ReplicaReport, **endpoints: list[str]) -> Any:
+    def make(*reports: ReplicaReport, how: RouteSettings = PLAIN, **endpoints: list[str]) -> Any:
         directory = DirectoryState()
         for each in reports:
             directory.report(each)
-        settings = GatewaySettings(models={"m": RouteSettings(engine="e")}, endpoints=endpoints)
+        settings = GatewaySettings(models={"m": how}, endpoints=endpoints)
         told = GatewaySettings.from_user_config(settings.to_user_config())
         spec = GatewaySpec(deployment="d", host="127.0.0.1", port=8000, serve_port=8001)
         return view_of(spec, told, directory.snapshot("d"), HERE, run_dir=Path("/run"), keys=())
@@ -49,6 +50,26 @@ def test_ways(view: Any) -> None:
     (route,) = made.routes
     assert route.upstreams == (Upstream("a", "127.0.0.1", 20001), Upstream("b", "10.0.0.2", 20002, guarded=True))
     assert "secret-key" not in render(made)
+
+
+def test_an_adapter_is_asked_where_it_is_loaded(view: Any) -> None:
+    """Everywhere, at those that have it, at none; who can't be reached does not count, nor who still loads it."""
+
+    def told(state: str) -> dict[str, Any]:
+        return {"sql": {"source": "/sql", "state": state, "message": "", "cause": "", "cure": "", "at": 0.0}}
+
+    def holders(*reports: ReplicaReport) -> Any:
+        how = RouteSettings(engine="e", adapters={"sql": "m:sql"}, adapter_endpoints=["/v1/completions"])
+        (route,) = view(*reports, how=how).routes
+        (adapter,) = route.adapters
+        assert (adapter.name, adapter.called, route.adapter_endpoints) == ("sql", "m:sql", ("/v1/completions",))
+        return adapter.holders
+
+    has, loads, none = told("loaded"), told("loading"), dict[str, Any]()
+    assert holders(report("a", HERE, adapters=has), report("c", "another")) is None
+    assert holders(report("a", HERE, adapters=has), report("b", HERE, adapters=loads)) == ("a",)
+    assert holders(report("a", HERE, adapters=none), report("b", HERE)) == ()
+    assert holders() is None
 
 
 def test_only_a_model_with_a_guard_shows_its_key(view: Any) -> None:

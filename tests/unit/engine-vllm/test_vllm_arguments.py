@@ -36,6 +36,7 @@ EVERYTHING = {
     "reasoning_parser": "qwen3",
     "enable_lora": True,
     "max_loras": 1,
+    "max_cpu_loras": 2,
     "max_lora_rank": 8,
     "runner": "pooling",
     "convert": "embed",

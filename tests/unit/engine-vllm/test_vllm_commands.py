@@ -122,7 +122,12 @@ def test_every_typed_option_has_its_flag() -> None:
 def test_lora() -> None:
     """The switches for adapters."""
     options = {"enable_lora": True, "max_loras": 4, "max_lora_rank": 64}
-    assert flags(CUDA, options, gpus=1) == ["--enable-lora", "--max-loras=4", "--max-lora-rank=64"]
+    assert flags(CUDA, options, gpus=1) == [
+        *("--enable-lora", "--max-loras=4", "--max-cpu-loras=16", "--max-lora-rank=64")
+    ]
+    assert flags(CUDA, {"enable_lora": True}, gpus=1)[1:] == [
+        *("--max-loras=4", "--max-cpu-loras=16", "--max-lora-rank=16")
+    ]
 
 
 @pytest.mark.parametrize(

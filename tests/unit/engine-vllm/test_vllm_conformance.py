@@ -12,6 +12,7 @@ class TestVllm(EngineConformance):
     options = (
         {},
         {"enable_lora": True, "max_loras": 2},
+        {"enable_lora": True, "max_cpu_loras": 32},
         {"enable_lora": True, "max_lora_rank": 8},
         {"runner": "pooling", "convert": "embed"},
         {"engine_args": {"max-num-batched-tokens": 4096}},

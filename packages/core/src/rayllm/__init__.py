@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
     from rayllm.causes import explained_by
     from rayllm.checks import Check, nvidia_driver
+    from rayllm.deployment.adapters import Adapter
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.preparing import Prepared
-    from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
+    from rayllm.deployment.status import AdapterStatus, ModelStatus, ReplicaStatus, Status
     from rayllm.engines import (
+        Adapters,
         Command,
         Device,
         Engine,
@@ -42,16 +44,17 @@ _HOMES = {
     "rayllm.aio": ("AsyncRayLLM",),
     "rayllm.api": ("RayLLM",),
     "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
+    "rayllm.deployment.adapters": ("Adapter",),
     "rayllm.deployment.chat": ("ChatPart",),
     "rayllm.deployment.keys": ("ApiKey", "KeyUsage", "NewKey"),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
     "rayllm.deployment.preparing": ("Prepared",),
-    "rayllm.deployment.status": ("ModelStatus", "ReplicaStatus", "Status"),
+    "rayllm.deployment.status": ("AdapterStatus", "ModelStatus", "ReplicaStatus", "Status"),
     "rayllm.causes": ("explained_by",),
     "rayllm.checks": ("Check", "nvidia_driver"),
     "rayllm.engines": (
-        *("Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch", "MemorySettings"),
-        *("Options", "Shape"),
+        *("Adapters", "Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch"),
+        *("MemorySettings", "Options", "Shape"),
     ),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.events": (
@@ -63,6 +66,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Adapter",
+    "AdapterStatus",
+    "Adapters",
     "ApiKey",
     "Applied",
     "AsyncRayLLM",

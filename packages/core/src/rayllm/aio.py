@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rayllm.backends import Progress
     from rayllm.config.schema import DeploymentConfig
+    from rayllm.deployment.adapters import Adapter, Adapters
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, Keys, KeyUsage, NewKey
     from rayllm.deployment.plan import Plan
@@ -156,9 +157,34 @@ class AsyncRayLLM:
         """As `RayLLM.keys`, its methods as coroutines: `await llm.keys.add("alice")`."""
         return AsyncKeys(self._llm.keys)
 
+    @property
+    def adapters(self) -> AsyncAdapters:
+        """As `RayLLM.adapters`, its methods as coroutines: `await llm.adapters.list()`."""
+        return AsyncAdapters(self._llm.adapters)
+
     async def down(self, progress: Progress = silent) -> bool:
         """As `RayLLM.down`."""
         return await _stoppable(self._llm.down, progress)
+
+
+class AsyncAdapters:
+    """LoRA adapters, `AsyncRayLLM.adapters`: what a method does is what that of `RayLLM.adapters` says."""
+
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+
+    async def list(self) -> builtins.list[Adapter]:
+        """As `Adapters.list`."""
+        return await asyncio.to_thread(self._adapters.list)
+
+    async def add(self, name: str, source: str, *, model: str | None = None, progress: Progress = silent) -> Adapter:
+        """As `Adapters.add`."""
+        work = functools.partial(self._adapters.add, name, source, model=model)
+        return await _stoppable(lambda told: work(progress=told), progress)
+
+    async def remove(self, name: str, *, progress: Progress = silent) -> Adapter:
+        """As `Adapters.remove`."""
+        return await _stoppable(lambda told: self._adapters.remove(name, progress=told), progress)
 
 
 class AsyncKeys:

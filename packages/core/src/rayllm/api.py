@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rayllm.backends import Progress
     from rayllm.config.schema import DeploymentConfig
+    from rayllm.deployment.adapters import Adapters
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import Keys
     from rayllm.deployment.plan import Plan
@@ -266,6 +267,13 @@ class RayLLM:
         from rayllm.deployment.keys import Keys
 
         return Keys(self.session)
+
+    @property
+    def adapters(self) -> Adapters:
+        """LoRA adapters of models that run: `llm.adapters.add("sql", "hf://org/sql-adapter")`, `remove`, `list`."""
+        from rayllm.deployment.adapters import Adapters
+
+        return Adapters(self.session)
 
     def down(self, progress: Progress = silent) -> bool:
         """Stop the models and the endpoint, and remove the cluster if RayLLM made it; False if there was nothing.

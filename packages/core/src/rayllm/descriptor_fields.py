@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, get_origin
 
 from rayllm.backends import Backend
-from rayllm.engines import Engine, EngineArguments, Environment, Gauges, Options
+from rayllm.engines import Adapters, Engine, EngineArguments, Environment, Gauges, Options
 from rayllm.sources import ModelSource
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -77,6 +77,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "arguments": _optional(EngineArguments),
         "shape": _FUNCTION_OR_NONE,
         "memory": _FUNCTION_OR_NONE,
+        "adapters": _optional(Adapters),
         "check": _FUNCTION_OR_NONE,
     },
     Backend: {

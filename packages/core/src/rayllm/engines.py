@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -255,6 +255,30 @@ class EngineArguments:
         return command_line(read_list(self.pinned[device.kind]), values)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """How an engine's server takes LoRA adapters while it runs: by a POST of `lora_name` and `lora_path` as JSON."""
+
+    load: str
+    """Path that loads one. Like the next, it is for the replica alone: the gateway passes on neither."""
+    unload: str
+    """Path that forgets one, by `lora_name` alone."""
+    room: str
+    """The option that says how many a replica holds at most; a whole number, with a default."""
+    rank: str
+    """The option with the highest rank of any; a whole number, with a default."""
+    switch: str = "enable_lora"
+    """The option that turns them on. RayLLM sets it for a model whose `adapters:` the file names."""
+    called: str = "{adapter}"
+    """What a request has to name as `model`, made of `{model}` and `{adapter}`."""
+    endpoints: Iterable[str] | None = None
+    """Of the paths that clients may use, those that answer by the adapter; None for all. At the others the engine would
+    answer by the model itself without a word, so the gateway refuses."""
+    refuse: Callable[[Collection[str], Collection[str]], str | None] | None = None
+    """`refuse(changed, modules)`: why the engine can't take an adapter that changes some of the model's modules
+    (`q_proj`, `up_proj`, …), or None; for what the engine's own checks let through and it then stops on."""
+
+
 OPENAI_ENDPOINTS = frozenset(
     {
         "/health",
@@ -339,6 +363,9 @@ class Engine(Generic[OptionsT]):
     memory: Callable[[OptionsT, Device, int | None], MemorySettings] | None = None
     """What the options say of memory on this device, where a replica reserves so many bytes of main memory (None: it
     reserves none). Pure. Without it, `rayllm plan` can't tell whether a model fits."""
+
+    adapters: Adapters | None = None
+    """How it serves LoRA adapters; an engine with the capability `lora` has it, another has not."""
 
     check: Callable[[Device], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on a machine that is to serve, for this device; quick, changes nothing."""

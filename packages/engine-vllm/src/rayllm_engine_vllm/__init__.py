@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm import Engine, Gauges, hookimpl
+from rayllm import Adapters, Engine, Gauges, hookimpl
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.checks import checks
 from rayllm_engine_vllm.commands import commands
@@ -53,4 +53,10 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
         memory=memory,
         check=checks,
         arguments=ARGUMENTS,
+        adapters=Adapters(
+            load="/v1/load_lora_adapter",
+            unload="/v1/unload_lora_adapter",
+            room="max_cpu_loras",
+            rank="max_lora_rank",
+        ),
     )

@@ -58,8 +58,9 @@ def _typed(launch: Launch[VllmOptions]) -> list[str]:
         "tool-call-parser": options.tool_call_parser,
         "reasoning-parser": options.reasoning_parser,
         "enable-lora": options.enable_lora or None,
-        "max-loras": options.max_loras,
-        "max-lora-rank": options.max_lora_rank,
+        "max-loras": options.max_loras if options.enable_lora else None,
+        "max-cpu-loras": options.max_cpu_loras if options.enable_lora else None,
+        "max-lora-rank": options.max_lora_rank if options.enable_lora else None,
         "runner": None if options.runner == "auto" else options.runner,
         "convert": None if options.convert == "auto" else options.convert,
     }
@@ -83,6 +84,8 @@ def _kv_cache_bytes(options: VllmOptions) -> int | None:
 def _environ(launch: Launch[VllmOptions]) -> dict[str, str]:
     """Variables of the process: no calls to the hub (the model is a folder) and no usage reports."""
     environ = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if launch.options.enable_lora:
+        environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if launch.device.kind == "cpu":
         # By default vLLM pins its threads to all cores of the first NUMA node: two replicas would share those, and
         # tensor parallel would want as many NUMA nodes as parts. As many threads as cores are reserved, where they fit.

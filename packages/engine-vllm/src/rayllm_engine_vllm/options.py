@@ -47,10 +47,14 @@ class VllmOptions(Options):
     reasoning_parser: str | None = Field(default=None, min_length=1)
     """Format in which the model thinks aloud: `deepseek_r1`, `qwen3`, …"""
     enable_lora: bool = False
-    """Serve LoRA adapters."""
-    max_loras: int | None = Field(default=None, ge=1)
-    """Adapters in one batch, at most. Needs `enable_lora`."""
-    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] | None = None
+    """Serve LoRA adapters. RayLLM: true for a model whose `adapters:` the file names; written out, the model takes
+    adapters that come later (`rayllm adapters add`)."""
+    max_loras: int = Field(default=4, ge=1)
+    """Adapters in one batch, at most; vLLM keeps memory for each. RayLLM: 4, vLLM's own is 1. Needs `enable_lora`."""
+    max_cpu_loras: int = Field(default=16, ge=1)
+    """Adapters that a replica holds, at most, in main memory. RayLLM: 16, vLLM's own is `max_loras`. Needs
+    `enable_lora`."""
+    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = 16
     """The highest rank of any adapter. Needs `enable_lora`."""
     runner: Literal["auto", "generate", "pooling"] = "auto"
     """`pooling` for embeddings, rerankers and classifiers, where vLLM does not see it itself."""
@@ -62,8 +66,11 @@ class VllmOptions(Options):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> VllmOptions:
-        if not self.enable_lora and (self.max_loras is not None or self.max_lora_rank is not None):
-            raise ValueError("max_loras and max_lora_rank need enable_lora: true")
+        given = [name for name in ("max_loras", "max_cpu_loras", "max_lora_rank") if name in self.model_fields_set]
+        if given and not self.enable_lora:
+            raise ValueError(f"{' and '.join(given)} without adapters: enable_lora: true, or `adapters:` of the model")
+        if self.max_cpu_loras < self.max_loras:
+            raise ValueError(f"max_cpu_loras {self.max_cpu_loras} is less than max_loras {self.max_loras}")
         if self.convert in {"embed", "classify"} and self.runner == "generate":
             raise ValueError(f"convert: {self.convert} needs runner: pooling")
         return self

@@ -25,6 +25,7 @@ OTHER = {
     "openai.OpenAI": "openai.AsyncOpenAI",
     "RayLLM": "AsyncRayLLM",
     "Keys": "AsyncKeys",
+    "Adapters": "AsyncAdapters",
     "Generator[str, None, None]": "AsyncGenerator[str, None]",
     "Generator[ChatPart, None, None]": "AsyncGenerator[ChatPart, None]",
 }

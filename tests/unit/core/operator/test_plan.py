@@ -174,6 +174,7 @@ def test_as_json() -> None:
         "fields": ({"field": "replicas", "before": 1, "after": 2},),
         "effect": "no restart",
         "summary": "toy · small · 2 replicas · needs 1 CPU",
+        "added": {},
     }
 
 

@@ -107,6 +107,19 @@ BADS = [
         "told |= dict(capabilities={'gguf'}, environment=Environment(['gguf==1'], locked=True))",
         "its environment lacks accelerate, transformers",
     ),
+    Bad("test_its_adapters_can_be_loaded", "told['capabilities'] |= {'lora'}", "declares lora without Engine.adapters"),
+    Bad(
+        "test_its_adapters_can_be_loaded",
+        "from rayllm import Adapters\ntold['capabilities'] |= {'lora'}\n"
+        "told['adapters'] = Adapters(load='/load', unload='/v1/score', room='fault', rank='fault', switch='fault')",
+        "it loads adapters at '/v1/score'",
+    ),
+    Bad(
+        "test_its_adapters_can_be_loaded",
+        "from rayllm import Adapters\ntold['capabilities'] |= {'lora'}\n"
+        "told['adapters'] = Adapters(load='/load', unload='/unload', room='max_loras', rank='fault', switch='fault')",
+        "its adapters follow the option max_loras, which it has not",
+    ),
     Bad("test_its_endpoints_manage_nothing", "told['endpoints'] = {'/v1/load_lora_adapter'}", "manages the engine"),
     Bad("test_its_endpoints_manage_nothing", "told['endpoints'] = {'/v1/'}", "stands for all below it"),
     Bad(

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from rayllm.cli import show_version
+from rayllm.cli.adapters import adapters_add, adapters_list, adapters_remove
 from rayllm.cli.chat import chat
 from rayllm.cli.doctor import doctor
 from rayllm.cli.down import down
@@ -51,6 +52,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 )
 """In the order of `rayllm --help`; a function's name is its command's, its docstring the help."""
 GROUPS = {
+    "adapters": (adapters_add, adapters_list, adapters_remove),
     "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
     "env": (env_list, env_build, env_check, env_prune),
     "plugins": (plugins_new, plugins_doctor),
@@ -59,6 +61,7 @@ GROUPS = {
 ALONE = {"plugins": plugins}
 """What a noun does without a verb; the others show their help."""
 HELP_OF = {
+    "adapters": "Add, list and remove LoRA adapters of models that run.",
     "keys": "Add, list, rotate and revoke API keys; see what was used.",
     "env": "Look at, build and remove engines' environments.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,14 +13,29 @@ from rayllm.cli.options import DEFAULT_FILE
 
 
 def complete_model(context: typer.Context, incomplete: str) -> list[str]:
-    """The models of the file that `-f` names, else of the one here: read as it is, since checking takes longer."""
+    """The models of the file."""
     with suppress(Exception):
-        import yaml
-
-        file = Path(context.params.get("file") or DEFAULT_FILE)
-        if file.stat().st_size < 1 << 20:
-            return _beginning_with(incomplete, yaml.safe_load(file.read_text(encoding="utf-8"))["models"])
+        return _beginning_with(incomplete, _models(context))
     return []
+
+
+def complete_adapter(context: typer.Context, incomplete: str) -> list[str]:
+    """The adapters of the file; those that came by command are known to the cluster alone."""
+    with suppress(Exception):
+        names = [name for model in _models(context).values() for name in model.get("adapters") or ()]
+        return _beginning_with(incomplete, names)
+    return []
+
+
+def _models(context: typer.Context) -> dict[str, Any]:
+    """The models of the file that `-f` names, else of the one here: read as it is, since checking takes longer."""
+    import yaml
+
+    file = Path(context.params.get("file") or DEFAULT_FILE)
+    if file.stat().st_size >= 1 << 20:
+        return {}
+    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
+    return found
 
 
 def complete_engine(incomplete: str) -> list[str]:

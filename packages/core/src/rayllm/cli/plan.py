@@ -15,7 +15,7 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     from rayllm.cli.memory_text import memory_lines
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
-    from rayllm.cli.plan_text import plan_lines
+    from rayllm.cli.plan_text import added_lines, plan_lines
     from rayllm.streams import stdout_to_stderr
 
     output = Output()
@@ -29,6 +29,8 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
         return
     if not found.has_changes:
         output.say(f"No changes. {llm.name} is what {file} says.")
+        for line, style in added_lines(found.changes):
+            output.say(line, style)
     else:
         output.say(f"{llm.name} on {llm.config.cluster.backend}")
         for line, style in plan_lines(found.changes):

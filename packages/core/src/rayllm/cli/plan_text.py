@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rayllm.deployment.plan import VERSION, Change, FieldChange
+from rayllm.deployment.plan import ADAPTER, VERSION, Change, FieldChange
 from rayllm.deployment.wording import as_written
 
 _MARKS = {"add": ("+", "good"), "change": ("~", "warning"), "remove": ("-", "bad"), "keep": ("=", "dim")}
@@ -21,6 +21,15 @@ def plan_lines(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
         for field in change.fields:
             if field not in told and not (told and field.field == "code"):
                 yield f"      {field.field}: {as_written(field.before)} → {as_written(field.after)}", style
+        yield from added_lines([change])
+
+
+def added_lines(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
+    """Lines for what runs beside the file."""
+    for change in changes:
+        for name, source in change.added.items():
+            where = f"{change.name}.{ADAPTER}{name}: {source}"
+            yield f"      {where}   (added by command, not in the file: it stays)", "dim"
 
 
 def _version(field: FieldChange) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rayllm.backends import Node
 from rayllm.cli.output import Line, table_lines
+from rayllm.deployment.adapter_status import describe as describe_adapter
 from rayllm.deployment.fit import each_of
 from rayllm.deployment.placement import ACCELERATOR
 from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
@@ -46,6 +47,7 @@ def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
         elif part.state == "waiting":
             yield from _labelled({"cause": part.cause, "do": part.cure}, "    ")
     for model in found.models.values():
+        yield from _adapter_problems(model)
         if model.past and model.state == "ready":
             yield f"  {model.name}: ready again; {describe_past(model.past)}", "warning"
             yield from _failure_lines(model.name, model.past)
@@ -61,12 +63,24 @@ def model_lines(part: ModelStatus, nodes: Sequence[Node]) -> Iterator[Line]:
             ("REPLICA", "NODE", "ENVIRONMENT", "LOAD", "PHASE", "SINCE", "DETAIL"),
             [_row(replica, nodes, now) for replica in part.replicas],
         )
+    if part.adapters:
+        rows = [(name, f"{one.loaded}/{one.replicas}", one.state, one.source) for name, one in part.adapters.items()]
+        yield from table_lines(("ADAPTER", "REPLICAS", "STATE", "SOURCE"), rows)
+        yield from _adapter_problems(part)
     if part.cause:
         yield from _labelled({"cause": part.cause, "do": part.cure}, "  ")
     failure = part.failure or part.past
     if failure:
         yield f"  {describe_past(failure)}", "warning"
         yield from _where_more(part.name, failure, "  ")
+
+
+def _adapter_problems(part: ModelStatus) -> Iterator[Line]:
+    """The adapters that not every replica has."""
+    for name, one in part.adapters.items():
+        if one.state != "loaded":
+            yield f"  {part.name}: {describe_adapter(name, one)}", "bad" if one.state == "failed" else "warning"
+            yield from _labelled({"cause": one.cause, "do": one.cure}, "    ")
 
 
 def _facts(part: ModelStatus) -> dict[str, str]:

@@ -35,9 +35,15 @@ class AdminApi:
         return self._ask("GET", "/state", allow=frozenset({200}))
 
     def failed_at(self) -> dict[str, float]:
-        """When each model failed last (seconds since 1970), as far as the directory knows."""
-        failures = (self.state() or {}).get("failures", {})
-        return {model: failure["at"] for model, failure in failures.items()}
+        """When each model and each adapter (`MODEL/ADAPTER`) failed last, in seconds since 1970, as far as is known."""
+        state = self.state() or {}
+        found = {model: failure["at"] for model, failure in state.get("failures", {}).items()}
+        for replica in state.get("replicas", []):
+            for name, told in replica.get("adapters", {}).items():
+                if told["state"] == "failed":
+                    key = f"{replica['model']}/{name}"
+                    found[key] = max(told["at"], found.get(key, 0.0))
+        return found
 
     def acquire(self, holder: str, instead_of: str = "") -> str | None:
         """Take or renew the lease for `LEASE_S` seconds; who has it now, or None while the gateway does not answer.

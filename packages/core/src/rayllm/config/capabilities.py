@@ -57,6 +57,8 @@ def _asks(model: Mapping[str, Any]) -> Iterator[Ask]:
     source, resources = model.get("source"), model.get("resources")
     if isinstance(source, str) and source.lower().endswith(".gguf"):
         yield Ask("gguf", ("source",), "name a folder in Hugging Face layout")
+    if model.get("adapters"):
+        yield Ask("lora", ("adapters",), "merge the adapters into the weights")
     nodes = resources.get("nodes") if isinstance(resources, dict) else None
     if isinstance(nodes, int) and nodes > 1:
         yield Ask("multi-node", ("resources", "nodes"), "set nodes to 1")

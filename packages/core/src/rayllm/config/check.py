@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rayllm.backends import AnyBackend
+from rayllm.config.adapters import check_adapters, switch_on
 from rayllm.config.api_keys import read_keys
 from rayllm.config.building import read_document
 from rayllm.config.capabilities import check_capabilities, check_shape
@@ -31,7 +32,7 @@ from rayllm.config.rules import (
 from rayllm.config.schema import ClusterConfig, DeploymentConfig
 from rayllm.config.secret_values import read_secrets
 from rayllm.config.validation import validate
-from rayllm.engines import AnyEngine, Engine, Options
+from rayllm.engines import Adapters, AnyEngine, Engine, Options
 from rayllm.names import did_you_mean
 from rayllm.plugins import Plugins
 from rayllm.sources import FetchProgress
@@ -49,6 +50,8 @@ class Checked:
     """Each model's validated `options:`, by the model's name."""
     endpoints: Mapping[str, Sequence[str]]
     """`Engine.endpoints` of the engines in use, by the engine's name."""
+    adapters: Mapping[str, Adapters] = field(default_factory=dict)
+    """How the engine of each model that takes adapters does so, by the model's name."""
     from_environment: Mapping[KeyPath, str]
     """Text as written (`${env:TOKEN}`) of each value that came from the environment, by its path in the file."""
     secrets: Mapping[str, str] = field(repr=False)
@@ -76,6 +79,7 @@ def load(
     """
     document = read_document(path, environ)
     data = document.data
+    switch_on(document, plugins)
     config = validate(document, DeploymentConfig, data, (), "no such key")
     backend, backend_options = _check_cluster(document, plugins)
     engine_options: dict[str, Options] = {}
@@ -89,6 +93,7 @@ def load(
             check_engine_arguments(
                 document, plugins.engines[engine], ("models", name), model, capabilities=able, report=report or _unheard
             )
+    check_adapters(document, plugins, engine_options)
     if config is not None:
         for name, checked in engine_options.items():
             check_launch(document, plugins, checked, name, config.models[name])
@@ -111,6 +116,11 @@ def load(
         endpoints={
             name: sorted(plugins.engines[name].endpoints)
             for name in sorted({model.engine for model in config.models.values()})
+        },
+        adapters={
+            name: how
+            for name, model in config.models.items()
+            if (how := plugins.engines[model.engine].adapters) and getattr(engine_options[name], how.switch)
         },
         from_environment=document.raw,
         secrets=secrets,

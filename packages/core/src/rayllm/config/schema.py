@@ -122,6 +122,9 @@ class ModelConfig(Strict):
     """Seconds that requests in flight may take to finish when a replica stops."""
     routing: Routing = Field(default_factory=Routing)
     """How the gateway treats this model's requests."""
+    adapters: dict[ModelName, str] = Field(default_factory=dict)
+    """LoRA adapters of the model, each by the name that clients send as `model`, and where it is: as a `source`. They
+    come and go without a restart."""
 
 
 class GatewayConfig(Strict):

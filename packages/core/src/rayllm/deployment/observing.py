@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from rayllm.backends import Cluster, Node
+from rayllm.deployment.adapter_settings import settings_of
+from rayllm.deployment.adapter_status import adapters_of
 from rayllm.deployment.diagnosis import diagnose
 from rayllm.deployment.fit import shortage
 from rayllm.deployment.plan import scaling_of
@@ -92,10 +94,10 @@ def model_of(session: Session, status: Status, name: str) -> ModelStatus:
 
 
 def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[str, Any]) -> ModelStatus:
+    entries = [entry for entry in snapshot.get("replicas", []) if entry["model"] == name]
     replicas = [
         ReplicaStatus(**{one.name: entry[one.name] for one in fields(ReplicaStatus) if one.name in entry})
-        for entry in snapshot.get("replicas", [])
-        if entry["model"] == name
+        for entry in entries
     ]
     running = sum(replica["state"] == "RUNNING" for replica in serve.get("replicas", []))
     state = _STATES.get(report["status"], "starting")
@@ -116,6 +118,7 @@ def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[st
         failure=snapshot.get("failures", {}).get(name),
         past=snapshot.get("past", {}).get(name),
         versions=(app.get("args") or {}).get("versions") or {},
+        adapters=adapters_of(settings_of(app), entries),
         config=_config(app),
     )
 

@@ -14,8 +14,10 @@ Kind = Literal["add", "change", "remove", "keep"]
 _DEFAULTS = asdict(RouteSettings())
 _IGNORED = frozenset({"attempt"})
 """Told in words: it is no key of the file."""
-_DERIVED = frozenset({"endpoints", "engine", "code"})
-"""Of the gateway's settings: what follows from a model's engine and its code, and is told there."""
+_DERIVED = frozenset({"endpoints", "engine", "code", "adapters", "adapter_endpoints"})
+"""Of the gateway's settings: what follows from a model's engine, code and adapters, and is told there."""
+ADAPTER = "adapters."
+"""Before an adapter's name, in a field that tells where it is."""
 VERSION = "code."
 """Before a distribution's name, in a field that tells its version."""
 
@@ -48,6 +50,8 @@ class Change:
     gateway`, `no restart`, `tries again what failed`, `stops it`, or empty."""
     summary: str = ""
     """Engine and weights, or the endpoint."""
+    added: dict[str, str] = field(default_factory=dict)
+    """Adapters that came by command, and where each is: the file does not name them, and `up` keeps them."""
 
     def to_json(self) -> Json:
         """As `plan --json` prints it."""
@@ -94,13 +98,13 @@ def plan(wanted: Mapping[str, Json], deployed: Mapping[str, Json]) -> list[Chang
             changes.append(Change("add", _shown(name), summary=_summary(name, app)))
             continue
         fields = tuple(_differences(_facts(before), _facts(app)))
+        told: Json = {"summary": _summary(name, app), "added": _added(app)}
         if fields:
-            changes.append(Change("change", _shown(name), fields, _effect(name, before, fields), _summary(name, app)))
+            changes.append(Change("change", _shown(name), fields, _effect(name, before, fields), **told))
         elif _args(before).get("attempt", 0) != _args(app).get("attempt", 0):
-            effect = "tries again what failed"
-            changes.append(Change("change", _shown(name), effect=effect, summary=_summary(name, app)))
+            changes.append(Change("change", _shown(name), effect="tries again what failed", **told))
         else:
-            changes.append(Change("keep", _shown(name), summary=_summary(name, app)))
+            changes.append(Change("keep", _shown(name), **told))
     removed = [Change("remove", _shown(name), effect="stops it") for name in deployed if name not in wanted]
     return changes + removed
 
@@ -153,12 +157,20 @@ def _facts(app: Json) -> dict[str, Any]:
     facts |= {f"{VERSION}{distribution}": version for distribution, version in versions.items()}
     facts["code"] = next(iter((app.get("runtime_env") or {}).get("py_modules") or ()), None)
     facts["replicas"] = scaling_of(app)
-    settings = _without(_DERIVED, override.get("user_config") or {})
+    told = override.get("user_config") or {}
+    facts |= {f"{ADAPTER}{adapter}": source for adapter, source in (told.get("adapters") or {}).items()}
+    settings = _without(_DERIVED | {"added"}, told)
     facts |= {name: sorted(value) if name == "models" else value for name, value in settings.items()}
     for model, how in (settings.get("models") or {}).items():
         routing = _without(_DERIVED, how)
         facts |= {f"{model}.routing.{name}": value for name, value in routing.items() if value != _DEFAULTS.get(name)}
     return facts
+
+
+def _added(app: Json) -> dict[str, str]:
+    """The adapters that the file does not name."""
+    told = _override(app).get("user_config") or {}
+    return {name: told["adapters"][name] for name in told.get("added") or ()}
 
 
 def _without(names: frozenset[str], settings: Json) -> Json:
@@ -194,7 +206,7 @@ def _effect(name: str, before: Json, fields: tuple[FieldChange, ...]) -> str:
     changed = {change.field for change in fields}
     if name == GATEWAY_APP:
         return "restarts the gateway" if changed & {"host", "port", "serve_port", "code"} else ""
-    if changed == {"replicas"}:
+    if all(name == "replicas" or name.startswith(ADAPTER) for name in changed):
         return "no restart"
     count = _override(before).get("num_replicas")
     return "restarts its replica" if count == 1 else "restarts its replicas, a few at a time"

@@ -10,6 +10,7 @@ from rayllm.cluster.bundle import Bundle, build
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.config.rules import SCHEME
 from rayllm.config.schema import ModelConfig
+from rayllm.deployment.adapter_settings import routed, wanted_settings
 from rayllm.deployment.fit import misfits
 from rayllm.deployment.memory import MemoryEstimate, estimates
 from rayllm.deployment.plan import Change, plan
@@ -74,12 +75,18 @@ def render(session: Session) -> Json:
 
 def _apps(session: Session, code: dict[str, Bundle], serve_port: int, details: Json) -> dict[str, Json]:
     config = session.checked.config
+    wanted = wanted_settings(session.checked, deployed_apps(details, config.name))
     apps = {
-        name: model_app(config.name, name, model, code[name], _attempt(details, config.name, name))
+        name: model_app(
+            config.name, name, model, code[name], _attempt(details, config.name, name), settings=wanted.get(name)
+        )
         for name, model in config.models.items()
     }
     attempt = _attempt(details, config.name, GATEWAY_APP)
-    gateway = gateway_app(session.checked, serve_port, code[GATEWAY_APP], attempt, list(code.values()))
+    adapters = {name: routed(session.checked.adapters[name], name, has) for name, has in wanted.items()}
+    gateway = gateway_app(
+        session.checked, serve_port, code[GATEWAY_APP], attempt, list(code.values()), adapters=adapters
+    )
     return {**apps, GATEWAY_APP: gateway}
 
 
@@ -125,6 +132,6 @@ def _distributions(plugins: Plugins, model: ModelConfig) -> frozenset[str]:
     """The distributions of the plugins that a model's nodes need."""
     infos = [plugins.origin_of("engine", model.engine)]
     # A path is for core's own source, which is there: to look for its plugin would import every other one.
-    if (uri := SCHEME.match(model.source)) and uri[1] in plugins.sources:
-        infos.append(plugins.origin_of("source", uri[1]))
+    schemes = [uri[1] for source in (model.source, *model.adapters.values()) if (uri := SCHEME.match(source))]
+    infos += [plugins.origin_of("source", scheme) for scheme in schemes if scheme in plugins.sources]
     return frozenset(info.distribution for info in infos if info.distribution)

@@ -14,6 +14,7 @@ from rayllm.serving.spec import (
     MODEL_DEPLOYMENT,
     GatewaySettings,
     GatewaySpec,
+    ModelSettings,
     ModelSpec,
     RouteSettings,
     app_name,
@@ -69,8 +70,16 @@ def scaling(replicas: int | ReplicaRange) -> Json:
     }
 
 
-def model_app(deployment: str, name: str, model: ModelConfig, code: Bundle, attempt: int = 0) -> Json:
-    """The application of one model."""
+def model_app(
+    deployment: str,
+    name: str,
+    model: ModelConfig,
+    code: Bundle,
+    attempt: int = 0,
+    *,
+    settings: ModelSettings | None = None,
+) -> Json:
+    """The application of one model; `settings` are those of one that takes adapters."""
     options = {
         "name": MODEL_DEPLOYMENT,
         **scaling(model.replicas),
@@ -79,6 +88,8 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: Bundle, atte
         "graceful_shutdown_timeout_s": model.drain_s + STOP_S,
         **placement(model.resources),
     }
+    if settings is not None:
+        options["user_config"] = settings.to_user_config()
     return {
         "name": app_name(deployment, name),
         "route_prefix": route_prefix(deployment, name),
@@ -90,12 +101,22 @@ def model_app(deployment: str, name: str, model: ModelConfig, code: Bundle, atte
 
 
 def gateway_settings(
-    config: DeploymentConfig, endpoints: Mapping[str, Sequence[str]], code: Sequence[str] = ()
+    config: DeploymentConfig,
+    endpoints: Mapping[str, Sequence[str]],
+    code: Sequence[str] = (),
+    adapters: Mapping[str, Json] | None = None,
 ) -> GatewaySettings:
-    """What of the file changes at a running gateway; `endpoints` as in `Checked`, `code` as in `GatewaySettings`."""
+    """What of the file changes at a running gateway.
+
+    Args:
+        config: the file.
+        endpoints: as in `Checked`.
+        code: as in `GatewaySettings`.
+        adapters: by model, what its `RouteSettings` say of its adapters.
+    """
     return GatewaySettings(
         models={
-            name: RouteSettings(**model.routing.model_dump(), engine=model.engine)
+            name: RouteSettings(**model.routing.model_dump(), engine=model.engine, **(adapters or {}).get(name, {}))
             for name, model in sorted(config.models.items())
         },
         aliases={
@@ -111,9 +132,24 @@ def gateway_settings(
 
 
 def gateway_app(
-    checked: Checked, serve_port: int, code: Bundle, attempt: int = 0, others: Sequence[Bundle] = ()
+    checked: Checked,
+    serve_port: int,
+    code: Bundle,
+    attempt: int = 0,
+    others: Sequence[Bundle] = (),
+    *,
+    adapters: Mapping[str, Json] | None = None,
 ) -> Json:
-    """The application of the gateway: no CPU of its own, on the head node; `others` are the code of its models."""
+    """The application of the gateway: no CPU of its own, on the head node.
+
+    Args:
+        checked: the file.
+        serve_port: of Serve's own proxy.
+        code: the gateway's.
+        attempt: as in `GatewaySpec`.
+        others: the code of its models.
+        adapters: as of `gateway_settings`.
+    """
     config = checked.config
     spec = GatewaySpec(
         deployment=config.name,
@@ -127,7 +163,7 @@ def gateway_app(
     options = {
         "name": GATEWAY_DEPLOYMENT,
         "num_replicas": 1,
-        "user_config": gateway_settings(config, checked.endpoints, kept).to_user_config(),
+        "user_config": gateway_settings(config, checked.endpoints, kept, adapters).to_user_config(),
         "health_check_period_s": HEALTH_PERIOD_S,
         "graceful_shutdown_timeout_s": STOP_S,
         "ray_actor_options": {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},

@@ -92,13 +92,14 @@ class Session:
             self.backend.destroy(self.name, progress)
 
     def require_model(self, name: str, *, or_alias: bool = False) -> None:
-        """Check that the file has a model of that name; with `or_alias`, that a client may ask for it.
+        """Check that the file has a model of that name; with `or_alias`, that clients may send it: an adapter's, too.
 
         Raises:
             InputError: it has none.
         """
         config = self.checked.config
-        models = [*config.models, *(config.gateway.aliases if or_alias else ())]
+        adapters = [name for model in config.models.values() for name in model.adapters]
+        models = [*config.models, *([*config.gateway.aliases, *adapters] if or_alias else ())]
         if name not in models:
             raise InputError(
                 f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}",

@@ -39,6 +39,30 @@ class ReplicaStatus:
     """Ray's ids of its other nodes, where it spans several."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterStatus:
+    """One LoRA adapter of a model."""
+
+    source: str
+    """Where it is."""
+    state: str
+    """`loaded` (on every replica that serves), `loading` or `failed`."""
+    loaded: int
+    """Replicas that can answer by it; the endpoint sends its requests to these alone."""
+    replicas: int
+    """Replicas that serve the model."""
+    added: bool = False
+    """True if it came by `rayllm adapters add`, and the file did not name it."""
+    message: str = ""
+    """What failed on a replica; how far it is while it loads."""
+    cause: str = ""
+    """Why it failed, where that is known."""
+    cure: str = ""
+    """What to do about it. It is tried again four times a minute."""
+    failed_at: float | None = None
+    """When it failed last, in seconds since 1970."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """One model, or the gateway."""
@@ -72,6 +96,8 @@ class ModelStatus:
     versions: dict[str, str] = field(default_factory=dict)
     """By distribution, the version of the code that was deployed: `rayllm-core` and the model's own plugins. Which
     packages an engine runs with is another matter: `rayllm env list`."""
+    adapters: dict[str, AdapterStatus] = field(default_factory=dict)
+    """Its LoRA adapters, by name."""
     config: dict[str, Any] = field(default_factory=dict)
     """What was deployed, by the names in the file: `source`, `options`, `replicas`, …"""
 

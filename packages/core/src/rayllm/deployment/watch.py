@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rayllm.backends import Progress
+from rayllm.deployment.adapter_status import failure, loading
 from rayllm.deployment.patience import Patience
 from rayllm.deployment.status import ModelStatus, Status
 from rayllm.deployment.telling import Tell, nobody
@@ -40,7 +41,8 @@ class Watch:
     Args:
         names: the models.
         progress: is told what goes on.
-        known: when each model failed last (`failure["at"]`) before this watch: that says nothing about now.
+        known: when each model (`failure["at"]`) and each adapter (`MODEL/ADAPTER`) failed last before this watch: that
+            says nothing about now.
         clock: seconds that only grow.
         tell: is told of each model that is ready or failed.
     """
@@ -103,7 +105,11 @@ class Watch:
     def _look_at(self, name: str, part: ModelStatus, status: Status) -> None:
         if part.failure and part.failure["at"] == self._known.get(name):
             part = replace(part, failure=None)
-        if part.state == "ready":
+        if part.state == "ready" and (problem := failure(part, self._known)):
+            self._fail(name, problem, status)
+        elif part.state == "ready" and (open_ := loading(part)):
+            self._progress(name, open_)
+        elif part.state == "ready":
             self._ready.add(name)
             if name != GATEWAY:
                 ready = ModelReady(deployment=status.name, model=name, replicas=part.running, endpoint=part.endpoint)

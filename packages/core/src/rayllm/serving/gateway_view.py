@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rayllm.engines import OPENAI_ENDPOINTS
 from rayllm.errors import RayllmError
-from rayllm.serving.directory.state import ReplicaReport, Snapshot
-from rayllm.serving.haproxy.view import Alias, GatewayView, KeyRule, ModelRoute, Upstream
+from rayllm.serving.directory.state import ReplicaReport, Snapshot, loaded
+from rayllm.serving.haproxy.view import AdapterRoute, Alias, GatewayView, KeyRule, ModelRoute, Upstream
 from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.secrets import place_of, secret
 from rayllm.serving.spec import GatewaySettings, GatewaySpec, RouteSettings
@@ -46,6 +47,7 @@ def view_of(
                 model=model,
                 key=internal_key(spec.deployment, model),
                 upstreams=_upstreams(model, snapshot, network),
+                adapters=tuple(_adapters(model, how, snapshot, network)),
                 **_routing(how, settings),
             )
             for model, how in settings.models.items()
@@ -79,15 +81,30 @@ def certificate(settings: GatewaySettings) -> str | None:
 
 def _routing(how: RouteSettings, settings: GatewaySettings) -> dict[str, Any]:
     told = asdict(how)
+    del told["adapters"]
+    some = told.pop("adapter_endpoints")
+    told["adapter_endpoints"] = None if some is None else tuple(some)
     further = settings.endpoints.get(told.pop("engine"), ())
     return {**told, "endpoints": tuple(sorted(OPENAI_ENDPOINTS.union(further)))}
 
 
+def _adapters(model: str, how: RouteSettings, snapshot: Snapshot | None, network: str) -> Iterator[AdapterRoute]:
+    """A model's adapters, each with those who have it where that is not everybody."""
+    ways = [(way.server, loaded(replica)) for replica in _ready(model, snapshot) if (way := _way(replica, network))]
+    for name, called in how.adapters.items():
+        holders = tuple(server for server, has in ways if name in has)
+        yield AdapterRoute(name, called, None if len(holders) == len(ways) else holders)
+
+
 def _upstreams(model: str, snapshot: Snapshot | None, network: str) -> tuple[Upstream, ...]:
+    ways = [_way(replica, network) for replica in _ready(model, snapshot)]
+    return tuple(way for way in ways if way)
+
+
+def _ready(model: str, snapshot: Snapshot | None) -> list[ReplicaReport]:
     replicas = snapshot["replicas"] if snapshot else []
     ready = [replica for replica in replicas if replica["model"] == model and replica["phase"] == "ready"]
-    ways = [_way(replica, network) for replica in sorted(ready, key=lambda replica: replica["replica"])]
-    return tuple(way for way in ways if way)
+    return sorted(ready, key=lambda replica: replica["replica"])
 
 
 def _way(replica: ReplicaReport, network: str) -> Upstream | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -15,6 +16,8 @@ from starlette.responses import Response
 from rayllm.engines import AnyEngine
 from rayllm.errors import DeploymentError
 from rayllm.serving import where
+from rayllm.serving.adapters.fetching import fetch_adapter
+from rayllm.serving.adapters.holding import Holding
 from rayllm.serving.directory.membership import Membership
 from rayllm.serving.directory.state import ReplicaReport
 from rayllm.serving.engine.forward import forward
@@ -29,7 +32,7 @@ from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.prepare.arguments import check_command
 from rayllm.serving.processes.ports import HeldPort, hold_port
 from rayllm.serving.processes.supervised import sweep
-from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSpec, app_name
+from rayllm.serving.spec import MODEL_DEPLOYMENT, STARTS, ModelSettings, ModelSpec, app_name
 
 logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -45,6 +48,7 @@ class EngineReplica:
         self._running: RunningEngine
         self._port: HeldPort | None = None
         self._guarding: Guarding | None = None
+        self._holding: Holding | None = None
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._marker = f"{app_name(self.spec.deployment, self.spec.model)}:{self._replica}"
         self._key = internal_key(self.spec.deployment, self.spec.model)
@@ -60,6 +64,27 @@ class EngineReplica:
         hang = hang_s(self._prepared.device)
         self._watch = EngineWatch(self._running, self._engine, self.spec.model, hang, self._tell_load)
         self._watching = asyncio.create_task(self._end_when_broken())
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Serve calls this with the model's adapters, right after the start and whenever they change.
+
+        At the start it waits for them: until then, Serve holds the requests that woke the model up.
+        """
+        first = self._holding is None
+        if first and (how := self._engine.adapters):
+            self._holding = Holding(
+                how,
+                self._running.client,
+                model=self.spec.model,
+                folder=self._prepared.folder,
+                highest=getattr(self._prepared.options, how.rank),
+                fetch=partial(fetch_adapter, plugins=self._prepared.plugins),
+                tell=lambda told: self._member.tell_now({"adapters": told}),
+            )
+        if self._holding:
+            self._holding.want(ModelSettings.from_user_config(user_config).adapters)
+            if first:
+                await self._holding.settled()
 
     async def __call__(self, request: Request) -> Response:
         """Answer what comes through Serve's own proxy, from the gateway or whoever has the cluster's token."""
@@ -77,6 +102,8 @@ class EngineReplica:
             await self._stop_engine()
             return
         self._watching.cancel()
+        if self._holding:
+            self._holding.stop()
         await self._watch.drain(self.spec.drain_s)
         # An engine that does not tell its load is asked to end, and finishes its requests by itself.
         await self._stop_engine(self.spec.drain_s if self._engine.gauges is None else None)

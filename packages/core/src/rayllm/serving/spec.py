@@ -62,6 +62,26 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """What changes at a model's replicas without a restart: the `user_config` of one that takes adapters."""
+
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """LoRA adapters by the name that clients send, and where each is: as a model's source."""
+    added: Sequence[str] = ()
+    """Those of them that `rayllm adapters add` brought; the file knows nothing of them."""
+
+    def to_user_config(self) -> dict[str, Any]:
+        """As it stands in Serve's config."""
+        return {"adapters": dict(sorted(self.adapters.items())), "added": sorted(self.added)}
+
+    @classmethod
+    def from_user_config(cls, told: Mapping[str, Any] | None) -> ModelSettings:
+        """Read back what `to_user_config` wrote; nothing where there is none."""
+        told = told or {}
+        return cls(adapters=dict(told.get("adapters") or {}), added=tuple(told.get("added") or ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySpec:
     """The gateway, as its supervisor needs it. The models are in `user_config`: they change without a restart."""
 
@@ -94,6 +114,10 @@ class RouteSettings:
     fallback: str | None = None
     engine: str = ""
     """What answers; `GatewaySettings.endpoints` tells what clients may ask it."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Its adapters by the name that clients send, and what its engine calls each."""
+    adapter_endpoints: Sequence[str] | None = None
+    """`Adapters.endpoints` of its engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from rayllm import Command, Engine, Environment, Gauges, Launch, Options, hookimpl
+from rayllm import Adapters, Command, Engine, Environment, Gauges, Launch, Options, hookimpl
 
 SERVER = Path(__file__).with_name("fake_server.py")
 
@@ -31,13 +31,20 @@ class FakeOptions(Options):
     """The node rank that `fail_start` is for; by default the first."""
     crash_after: int | None = Field(default=None, ge=0)
     """Answer so many generating requests and die on the next; the replica's own test prompts count."""
+    enable_lora: bool = False
+    """Take adapters. Of one called `sql` it says `fake sql pid PID`, or the same as ever."""
+    max_loras: int = Field(default=3, ge=1)
+    """Adapters that it holds, at most."""
+    max_lora_rank: int = Field(default=16, ge=1)
+    """The highest rank of any."""
     hang_after: int | None = Field(default=None, ge=0)
     """Answer so many generating requests and never answer another, while /health stays 200."""
 
 
 def commands(launch: Launch[FakeOptions]) -> list[Command]:
     """The processes of a replica, run by the node's own Python; the ranks meet, and do nothing more for one another."""
-    told = launch.options.model_dump(exclude_none=True, exclude_defaults=True)
+    ours = {"max_loras", "max_lora_rank"}
+    told = launch.options.model_dump(exclude_none=True, exclude_defaults=True, exclude=ours)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
     where = ["--host", launch.host, "--port", str(launch.port)]
     what = ["--model", launch.model_name, "--model-path", launch.model_path]
@@ -59,7 +66,10 @@ def rayllm_engines() -> Iterator[Engine[FakeOptions]]:
         environment=Environment(requires=()),
         commands=commands,
         # No GGUF file is converted for it; without the word, none could be named in tests of what goes wrong with them.
-        capabilities={"chat", "completions", "embeddings", "gguf", "multi-node", "streaming"},
+        capabilities={"chat", "completions", "embeddings", "gguf", "lora", "multi-node", "streaming"},
+        adapters=Adapters(
+            load="/v1/load_lora_adapter", unload="/v1/unload_lora_adapter", room="max_loras", rank="max_lora_rank"
+        ),
         gauges=Gauges(
             running="vllm:num_requests_running",
             waiting="vllm:num_requests_waiting",

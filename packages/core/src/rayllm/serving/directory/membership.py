@@ -50,6 +50,11 @@ class Membership:
         """Say more; goes out with the next renewal."""
         self._report.update(facts)  # type: ignore[typeddict-item]  # a part of it
 
+    async def tell_now(self, facts: LaterReport) -> None:
+        """Say more, at once."""
+        self.tell(facts)
+        await self._send()
+
     async def enter(
         self, phase: str, detail: str = "", *, port: int | None = None, guard: tuple[str, int] | None = None
     ) -> None:

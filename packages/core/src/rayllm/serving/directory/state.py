@@ -23,6 +23,20 @@ PREPARES = frozenset({"environment", "weights"})
 """Phases of a replica that has not started its engine: it has no log."""
 
 
+class AdapterReport(TypedDict):
+    """What a replica says of one of its adapters."""
+
+    source: str
+    state: str
+    """`loading`, `loaded` or `failed`."""
+    message: str
+    """What went wrong; how far it is while it loads."""
+    cause: str
+    cure: str
+    at: float
+    """Unix time of the last change."""
+
+
 class LaterReport(TypedDict, total=False):
     """What a replica has to say once it knows; some of it only some replicas."""
 
@@ -40,6 +54,8 @@ class LaterReport(TypedDict, total=False):
     """Requests in the engine's queue."""
     ranks: list[str]
     """Ray's ids of the nodes of its ranks beside its own, of a replica on several nodes."""
+    adapters: dict[str, AdapterReport]
+    """Its LoRA adapters, by name."""
 
 
 class ReplicaReport(LaterReport):
@@ -208,8 +224,13 @@ class DirectoryState:
             del self._leases[deployment]
 
 
-def _route(report: ReplicaReport | None) -> tuple[str, str, int] | None:
+def loaded(report: ReplicaReport) -> frozenset[str]:
+    """The adapters that a replica can answer by."""
+    return frozenset(name for name, told in report.get("adapters", {}).items() if told["state"] == "loaded")
+
+
+def _route(report: ReplicaReport | None) -> tuple[str, str, int, frozenset[str]] | None:
     """What gateways need of a replica; None while it can't serve."""
     if report is None or report["phase"] != "ready":
         return None
-    return report["network"], report["host"], report["port"]
+    return report["network"], report["host"], report["port"], loaded(report)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
 from rayllm.engines import Command, Gauges
+from rayllm.errors import DeploymentError
 from rayllm.serving.engine.load import Load, parse_load
 
 FAULTS = (aiohttp.ClientError, asyncio.TimeoutError)
@@ -69,6 +72,20 @@ class EngineClient:
             if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 answer.raise_for_status()
 
+    async def change(self, path: str, body: Mapping[str, str], timeout_s: float) -> None:
+        """Have the engine change something about itself.
+
+        Raises:
+            DeploymentError: it refuses, in its own words.
+            aiohttp.ClientError: it failed or is not there.
+            asyncio.TimeoutError: no answer within `timeout_s` seconds.
+        """
+        limit = aiohttp.ClientTimeout(total=timeout_s)
+        async with self.session.post(f"{self.base_url}{path}", json=dict(body), timeout=limit) as answer:
+            text = await answer.text()
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise DeploymentError(f"the engine refuses (HTTP {answer.status})", cause=_said(text), topic="adapters")
+
     async def load(self) -> Load | None:
         """The engine's own numbers; None if it has none or does not say."""
         if self._gauges is None or self._command.metrics is None:
@@ -83,3 +100,12 @@ class EngineClient:
 
     def _get(self, path: str, timeout_s: float) -> Any:
         return self.session.get(self.base_url + path, timeout=aiohttp.ClientTimeout(total=timeout_s))
+
+
+def _said(text: str) -> str:
+    """What an engine says is wrong, in any of the shapes they have for it."""
+    try:
+        told = json.loads(text)
+        return str(told.get("error_message") or told["error"]["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text[:500]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rayllm.engines import AnyEngine, Command, Device, Launch
+from rayllm.engines import AnyEngine, Command, Device, Launch, Options
 from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
 from rayllm.serving import where
@@ -40,7 +40,10 @@ class Prepared:
     """A node on which the engine can start."""
 
     spec: ModelSpec
+    plugins: Plugins
     engine: AnyEngine
+    options: Options
+    """The model's, as the engine's own type."""
     device: Device
     python: str
     folder: Path
@@ -51,7 +54,7 @@ class Prepared:
             python=self.python,
             model_path=str(self.folder),
             model_name=self.spec.model,
-            options=self.engine.options.model_validate_json(json.dumps(self.spec.options)),
+            options=self.options,
             device=self.device,
             gpus=self.spec.gpus,
             cpus=max(1, int(self.spec.cpus)),
@@ -104,4 +107,7 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     await teller.enter("weights")
     folder = await asyncio.to_thread(ensure_weights, spec.source, plugins, python, teller.detail)
     await asyncio.to_thread(require_model, folder, spec.options, device)
-    return Prepared(spec=spec, engine=engine, device=device, python=python, folder=folder)
+    options = engine.options.model_validate_json(json.dumps(spec.options))
+    return Prepared(
+        spec=spec, plugins=plugins, engine=engine, options=options, device=device, python=python, folder=folder
+    )

@@ -7,7 +7,7 @@ what the engine's plugin lists is passed on; each list is a file that all models
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute
@@ -20,6 +20,8 @@ def files(view: GatewayView) -> dict[str, str]:
         exact, below = _names(route)
         found[exact] = _lines(path for path in route.endpoints if not path.endswith("/"))
         found[below] = _lines(path for path in route.endpoints if path.endswith("/"))
+        if route.adapter_endpoints is not None:
+            found[_file(route.adapter_endpoints)] = _lines(iter(route.adapter_endpoints))
     return found
 
 
@@ -33,11 +35,20 @@ def allowed(route: ModelRoute) -> Iterator[str]:
     yield "acl wayward path -m sub /. // % \\\\ ;"
     yield f"acl below path -m beg -f {below}"
     yield f"http-request return {nothing.answer()} unless endpoint || below !wayward"
+    if route.adapters and route.adapter_endpoints is not None:
+        told = f"the engine of {route.model} answers at {asked} by the model alone, not by its adapter"
+        without = OpenAiError(404, f"{told} %[var(txn.adapter)]", "not_found")
+        by_adapter = f"{{ path -m str -f {_file(route.adapter_endpoints)} }}"
+        yield f"http-request return {without.answer()} if {{ var(txn.adapter) -m found }} !{by_adapter}"
 
 
 def _names(route: ModelRoute) -> tuple[str, str]:
-    digest = hashlib.sha256("\n".join(sorted(route.endpoints)).encode()).hexdigest()[:12]
-    return f"endpoints-{digest}.lst", f"endpoints-{digest}-below.lst"
+    file = _file(route.endpoints)
+    return file, file.replace(".lst", "-below.lst")
+
+
+def _file(paths: Iterable[str]) -> str:
+    return f"endpoints-{hashlib.sha256(chr(10).join(sorted(paths)).encode()).hexdigest()[:12]}.lst"
 
 
 def _lines(paths: Iterator[str]) -> str:

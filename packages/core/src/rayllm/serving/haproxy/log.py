@@ -19,6 +19,7 @@ _FIELDS = {
     "path": '"%[capture.req.uri,field(1,?),bytes(0,200),json(utf8ps)]"',
     "name": '"%[var(txn.name),bytes(0,100),json(utf8ps)]"',
     "model": '"%[var(txn.model)]"',
+    "adapter": '"%[var(txn.adapter)]"',
     "replica": '"%s"',
     "status": "%ST",
     "state": '"%ts"',

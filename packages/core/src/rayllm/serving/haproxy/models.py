@@ -147,6 +147,8 @@ def _model(route: ModelRoute, pause_s: int) -> str:
             "default-server check observe layer4 error-limit 1 on-error mark-down "
             f"inter {pause_s}s fastinter 500ms downinter 500ms rise 1 fall 2 maxconn {route.max_ongoing}"
         )
+        if route.adapters:
+            yield "use-server %[var(txn.holder)] if { var(txn.holder) -m found }"
         yield from _servers(route)
         if not route.fallback:
             yield f"server serve-proxy unix@{SERVE_SOCKET} no-check backup"

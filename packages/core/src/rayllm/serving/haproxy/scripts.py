@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rayllm.serving.haproxy.access import MAY_FILE
-from rayllm.serving.haproxy.naming import NAMES_FILE
+from rayllm.serving.haproxy.naming import ADAPTERS_FILE, NAMES_FILE
 
 _FOLDER = Path(__file__).with_name("lua")
 _MODELS = "models.lua"
@@ -23,7 +23,7 @@ def files() -> dict[str, str]:
 
 def loads() -> Iterator[str]:
     """Lines that load them, once for each thread: none waits for another."""
-    yield f"lua-load-per-thread {_MODELS} {NAMES_FILE} {MAY_FILE}"
+    yield f"lua-load-per-thread {_MODELS} {NAMES_FILE} {MAY_FILE} {ADAPTERS_FILE}"
     yield f"lua-load-per-thread {_JSON}"
     yield f"lua-load-per-thread {_BODY}"
     yield f"lua-load-per-thread {_USAGE}"

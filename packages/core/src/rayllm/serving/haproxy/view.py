@@ -38,6 +38,25 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterRoute:
+    """A LoRA adapter of a model: a further name, which its engine itself knows, be it in other words.
+
+    Raises:
+        ValueError: a value that can't stand in a configuration file.
+    """
+
+    name: str
+    called: str
+    """What the engine takes for it as `model`."""
+    holders: tuple[str, ...] | None = None
+    """Servers of the model that have it; None where each of them can be asked."""
+
+    def __post_init__(self) -> None:
+        for part in (self.name, *self.called.split(":")):
+            check_name(part, "adapter's name")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRoute:
     """One model: the replicas that can answer, how they are chosen, and the key that opens the ways to them.
 
@@ -57,14 +76,14 @@ class ModelRoute:
     """The model that answers while no replica of this one can."""
     endpoints: tuple[str, ...] = tuple(sorted(OPENAI_ENDPOINTS))
     """Paths that clients may use, as in `Engine.endpoints`."""
-    names: tuple[str, ...] = ()
-    """Further names that its engine itself knows (LoRA adapters): a request keeps them."""
+    adapters: tuple[AdapterRoute, ...] = ()
+    adapter_endpoints: tuple[str, ...] | None = None
+    """Those of the paths that answer by an adapter; None for all."""
 
     def __post_init__(self) -> None:
-        for name in (self.model, *self.names):
-            check_name(name, "model name")
+        check_name(self.model, "model name")
         check_key(self.key, f"model {self.model!r}")
-        for path in self.endpoints:
+        for path in (*self.endpoints, *(self.adapter_endpoints or ())):
             check_path(path)
 
 

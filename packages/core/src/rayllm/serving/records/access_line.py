@@ -33,7 +33,8 @@ class AccessLine(NamedTuple):
     key: str
     """Id of the API key; empty without one."""
     model: str
-    """Empty where none was reached: the gateway refused the request, or told what models there are."""
+    """The model's name, or its adapter's that was asked for. Empty where none was reached: the gateway refused the
+    request, or told what models there are."""
     replica: str
     status: int
     queue_s: float
@@ -80,7 +81,7 @@ def read_line(line: bytes) -> AccessLine | None:
         return AccessLine(
             told["end"] / 1e3,
             "" if told["key"] == _NONE else told["key"],
-            model,
+            model if (adapter := told.get("adapter", _NONE)) == _NONE else adapter,
             told["replica"] if model and told["replica"][0] != _OWN else _NONE,
             told["status"],
             max(told["queue_ms"], 0) / 1e3,

@@ -65,6 +65,21 @@ class DescriptionRules(EngineRules):
                     f"it declares gguf, and its environment lacks {', '.join(missing)}", "add them, or drop it"
                 )
 
+    def test_its_adapters_can_be_loaded(self) -> None:
+        """An engine with `lora` says how, with paths that are not for clients and options that it has."""
+        engine, how = self._found(), self._found().adapters
+        if (how is not None) != ("lora" in engine.capabilities):
+            both = "lora without Engine.adapters" if how is None else "Engine.adapters without lora"
+            self._broken(f"it declares {both}", "declare both, or neither")
+        if how is None:
+            return
+        for path in (how.load, how.unload):
+            if not path.startswith("/") or path in {*engine.endpoints, *OPENAI_ENDPOINTS}:
+                self._broken(f"it loads adapters at {path!r}", "name a path that is none of its endpoints")
+        for name in (how.switch, how.room, how.rank):
+            if name not in engine.options.model_fields:
+                self._broken(f"its adapters follow the option {name}, which it has not", "name one of its options")
+
     def test_its_endpoints_manage_nothing(self) -> None:
         """Whoever has an API key can ask for them."""
         for path in self._found().endpoints:

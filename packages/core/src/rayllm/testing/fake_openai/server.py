@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rayllm.testing.fake_openai import vectors, websocket
+from rayllm.testing.fake_openai.adapters import Adapters
 from rayllm.testing.fake_openai.dialects import Completion, Dialect, Message, Response
 from rayllm.testing.fake_openai.prompts import prompt_tokens, tokens_wanted
 from rayllm.testing.fake_openai.wire import (
@@ -39,6 +40,7 @@ class Knobs:
     fail_start: str | None = None
     crash_after: int | None = None
     hang_after: int | None = None
+    enable_lora: str | None = None
 
 
 @dataclass
@@ -54,6 +56,9 @@ class Server:
     lost: bool = False
     """A further node rank is gone: nothing is generated any more."""
     connections: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.adapters = Adapters(self.knobs.model, self.knobs.enable_lora is not None)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until the client hangs up, which also ends a request in work."""
@@ -101,13 +106,15 @@ class Server:
             form = request.form()
             self.asked({name: value.decode() for name, value in form.items() if name == "model"})
             await send_json(writer, vectors.transcript(self.knobs.model, form))
+        elif (said := self.adapters.change(asked, request.json())) is not None:
+            await send_text(writer, said, "text/plain")
         else:
             raise Failure(404, f"there is no {asked}", "NotFoundError")
 
     def asked(self, body: dict[str, Any]) -> dict[str, Any]:
-        """`body`, if it asks for this server's model."""
+        """`body`, if it asks for this server's model, or one of its adapters."""
         model = body.get("model", self.knobs.model)
-        if model != self.knobs.model:
+        if model != self.knobs.model and model not in self.adapters.loaded:
             raise Failure(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
         return body
 
@@ -119,7 +126,9 @@ class Server:
         with self.in_work():
             await self.misbehave()
             words = []
-            texts = self.words(count or len(self.knobs.answer.split()))
+            named = body.get("model") in self.adapters.loaded
+            answer = f"fake {body['model']} pid {os.getpid()}" if named else self.knobs.answer
+            texts = self.words(answer.split(), count)
             if not body.get("stream"):
                 words = [text async for text in texts]
                 return await send_json(writer, dialect.whole("".join(words), len(words)))
@@ -136,7 +145,7 @@ class Server:
 
     def dialect(self, path: str, body: dict[str, Any], finish: str) -> Dialect:
         """The answer's shape."""
-        prompt, model = len(prompt_tokens(body)), self.knobs.model
+        prompt, model = len(prompt_tokens(body)), body.get("model", self.knobs.model)
         if path == "/v1/messages":
             return Message(model, prompt, finish)
         if path == "/v1/responses":
@@ -169,10 +178,9 @@ class Server:
             log(f"fake engine: hangs, as told, after {self.knobs.hang_after} requests")
             await asyncio.Event().wait()
 
-    async def words(self, count: int) -> AsyncIterator[str]:
-        """Yield `count` tokens: the answer's words, again and again."""
-        words = self.knobs.answer.split()
-        for index in range(count):
+    async def words(self, words: list[str], count: int | None) -> AsyncIterator[str]:
+        """Yield `count` tokens, an answer's words again and again; by default each once."""
+        for index in range(count or len(words)):
             await asyncio.sleep(self.knobs.token_s)
             self.tokens += 1
             yield words[index % len(words)] if index == 0 else " " + words[index % len(words)]
@@ -188,9 +196,9 @@ class Server:
         await send_text(writer, "", "text/plain")
 
     async def models(self, writer: asyncio.StreamWriter) -> None:
-        """The one model."""
+        """The one model, and its adapters."""
         card = {"id": self.knobs.model, "object": "model", "created": int(time.time()), "owned_by": "rayllm"}
-        await send_json(writer, {"object": "list", "data": [card]})
+        await send_json(writer, {"object": "list", "data": [card, *self.adapters.cards()]})
 
     async def openapi(self, writer: asyncio.StreamWriter) -> None:
         """Every route, as engines built with FastAPI list theirs."""

@@ -5,9 +5,10 @@
 -- so a change of a map while HAProxy runs counts at once. A map can't be walked, so the names come from its file, which
 -- is read again once a second at most.
 
-local names_file, may_file = table.unpack(table.pack(...))
+local names_file, may_file, adapters_file = table.unpack(table.pack(...))
 local names_map = Map.new(names_file, Map._str)
 local may_map = Map.new(may_file, Map._str)
+local adapters_map = Map.new(adapters_file, Map._str)
 
 local LISTED = 10 -- names in an error, at most
 local NEAR = 3 -- names that are suggested, at most
@@ -173,9 +174,13 @@ local function answer(applet, status, body)
   if applet.method ~= "HEAD" then applet:send(body) end
 end
 
--- When a model was made is not known here; OpenAI's clients require the number.
+-- When a model was made is not known here; OpenAI's clients require the number. An adapter has a parent, as engines
+-- tell of it.
 local function object(name)
-  return '{"id": "' .. name .. '", "object": "model", "created": 0, "owned_by": "rayllm"}'
+  local model = names_map:lookup(name)
+  local parent = model and adapters_map:lookup(model .. "/" .. name)
+    and ', "root": "' .. model .. '", "parent": "' .. model .. '"' or ""
+  return '{"id": "' .. name .. '", "object": "model", "created": 0, "owned_by": "rayllm"' .. parent .. "}"
 end
 
 local function list(applet)

@@ -1,0 +1,31 @@
+"""From an adapter's source to its folder on this node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rayllm.errors import InputError
+from rayllm.paths import home
+from rayllm.serving.prepare.room import full_disk_told
+from rayllm.serving.weights.ensure import HasSources, source_of
+from rayllm.sources import FetchProgress
+
+
+def fetch_adapter(source: str, report: FetchProgress, *, plugins: HasSources) -> Path:
+    """The folder, fetched first if need be. Blocks.
+
+    Args:
+        source: a path, or a URI of an installed source.
+        report: told what is going on.
+        plugins: where the sources come from.
+
+    Raises:
+        InputError: no such source, or what it names is no folder.
+        RayllmError: it can't be fetched; with the cause and what to do.
+    """
+    with full_disk_told(home()):
+        found = source_of(source, plugins.sources).fetch(source, home() / "models", report)
+    if not found.is_dir():
+        cure = "name the folder with adapter_config.json"
+        raise InputError(f"{found} is a file, and an adapter is a folder", cure=cure, topic="adapters")
+    return found
