@@ -36,7 +36,11 @@ def plugins(plugins: Plugins) -> Plugins:
         endpoints=["/x"],
     )
     plugins.engines["vllm"] = replace(
-        plugins.engines["vllm"], options=LoraOptions, adapters=how, capabilities={"lora", "multi-node"}, commands=lambda launch: [COMMAND] * launch.nodes
+        plugins.engines["vllm"],
+        options=LoraOptions,
+        adapters=how,
+        capabilities={"lora", "multi-node"},
+        commands=lambda launch: [COMMAND] * launch.nodes,
     )
     return plugins
 

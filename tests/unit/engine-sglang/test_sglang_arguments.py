@@ -35,6 +35,12 @@ EVERYTHING = {
     "reasoning_parser": "qwen3",
     "embedding": True,
     "sleep_on_idle": True,
+    "enable_lora": True,
+    "max_loras_per_batch": 4,
+    "max_loaded_loras": 8,
+    "max_lora_rank": 8,
+    "lora_target_modules": ["q_proj"],
+    "lora_backend": "triton",
 }
 """A value for each option, none of them what is left out of the command line."""
 

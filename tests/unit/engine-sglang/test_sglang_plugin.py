@@ -48,6 +48,7 @@ def test_the_cpu_lock_has_no_cuda() -> None:
     assert set(engine().environment_for(CPU).files) == {
         "sgl_kernel/__init__.py",
         "rayllm_sglang_on_cpu.py",
+        "rayllm_sglang_lora_on_cpu.py",
         "rayllm_sglang_on_cpu.pth",
     }
     assert engine().environment_for(Device(kind="cuda")).files == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rayllm import Engine, Gauges, hookimpl
+from rayllm_engine_sglang.adapters import ADAPTERS
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.checks import checks
 from rayllm_engine_sglang.commands import commands
@@ -16,7 +17,7 @@ from rayllm_engine_sglang.shape import shape
 
 CAPABILITIES = frozenset(
     {
-        *("chat", "completions", "embeddings", "gguf", "streaming", "structured-output", "tools"),
+        *("chat", "completions", "embeddings", "gguf", "lora", "streaming", "structured-output", "tools"),
         *("tensor-parallel", "pipeline-parallel", "data-parallel", "expert-parallel", "multi-node"),
     }
 )
@@ -44,4 +45,5 @@ def rayllm_engines() -> Iterator[Engine[SglangOptions]]:
         memory=memory,
         check=checks,
         arguments=ARGUMENTS,
+        adapters=ADAPTERS,
     )

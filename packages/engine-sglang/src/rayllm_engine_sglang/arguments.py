@@ -34,6 +34,7 @@ _OURS = {
     "grpc-mode": _HTTP,
     "grpc-port": _HTTP,
     "host": "RayLLM chooses the address",
+    "lora-paths": "write the model's `adapters:`",
     "model-path": "write the model's `source:`",
     "nnodes": _RANKS,
     "node-rank": _RANKS,

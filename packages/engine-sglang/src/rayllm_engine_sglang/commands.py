@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import JsonValue
+
 from rayllm import Command, Device, Launch
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.options import SglangOptions
@@ -26,6 +28,7 @@ def commands(launch: Launch[SglangOptions]) -> list[Command]:
     argv += ["--model-path", launch.model_path, "--served-model-name", launch.model_name]
     argv += ["--enable-metrics"]
     argv += _typed(launch)
+    argv += _lora(launch)
     argv += ARGUMENTS.command_line(launch.device, launch.options.engine_args)
     ranks = rank_flags(launch, shape(launch.options, launch.gpus * launch.nodes))
     return [
@@ -59,6 +62,23 @@ def _typed(launch: Launch[SglangOptions]) -> list[str]:
     return ARGUMENTS.command_line(launch.device, given)
 
 
+def _lora(launch: Launch[SglangOptions]) -> list[str]:
+    """The flags for adapters. They are loaded while it runs, so SGLang has to be told what it would learn from them."""
+    options = launch.options
+    if not options.enable_lora:
+        return []
+    backend = options.lora_backend or ("torch_native" if launch.device.kind == "cpu" else None)
+    given: dict[str, JsonValue] = {
+        "enable-lora": True,
+        "max-loras-per-batch": options.max_loras_per_batch,
+        "max-loaded-loras": options.max_loaded_loras,
+        "max-lora-rank": options.max_lora_rank,
+        "lora-target-modules": list(options.lora_target_modules),
+        **({"lora-backend": backend} if backend else {}),
+    }
+    return ARGUMENTS.command_line(launch.device, given)
+
+
 def decided_on_cpu(device: Device, options: SglangOptions) -> dict[str, _Scalar]:
     """What a CPU needs."""
     tokens = max(_CPU_TOKENS, options.context_length or 0)
@@ -84,4 +104,6 @@ def _environ(launch: Launch[SglangOptions]) -> dict[str, str]:
             # Without it SGLang wants as many NUMA nodes as parts. One group of cores for each part.
             groups = (f"{first}-{first + threads - 1}" for first in range(0, parts * threads, threads))
             environ["SGLANG_CPU_OMP_THREADS_BIND"] = "|".join(groups)
+        if launch.options.enable_lora:
+            environ["RAYLLM_SGLANG_LORA"] = "1"  # for the stand-in for pinned memory
     return environ

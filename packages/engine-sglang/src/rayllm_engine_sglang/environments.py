@@ -14,6 +14,7 @@ DISK = 2_400_000_000
 _STAND_INS = {
     "sgl_kernel/__init__.py": "kernels.py",
     "rayllm_sglang_on_cpu.py": "on_cpu.py",
+    "rayllm_sglang_lora_on_cpu.py": "lora_on_cpu.py",
 }
 """Files of the environment for CPUs, and where their text stands in this package."""
 _WITHOUT = (
@@ -25,13 +26,14 @@ _WITHOUT = (
 )
 """What SGLang requires and its environment for a CPU goes without, as `locks/cpu.txt` does: it is for CUDA, or for
 what a CPU is not asked to do."""
+_AT_START = "import rayllm_sglang_on_cpu\nimport rayllm_sglang_lora_on_cpu\n"
 
 
 def environments() -> Mapping[str, Environment]:
     """The environment by device: the same SGLang; on a CPU without what is for CUDA alone."""
     files = {path: _text("stand_ins", name) for path, name in _STAND_INS.items()}
     return {
-        "cpu": _environment("cpu", {**files, "rayllm_sglang_on_cpu.pth": "import rayllm_sglang_on_cpu\n"}),
+        "cpu": _environment("cpu", {**files, "rayllm_sglang_on_cpu.pth": _AT_START}),
         "cuda": _environment("cuda", {}),
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from rayllm import Options
 
 Number = Annotated[float, Field(strict=False)]
+LORA = ("max_loras_per_batch", "max_loaded_loras", "max_lora_rank", "lora_target_modules", "lora_backend")
+"""Options that say something only where adapters are served."""
 
 
 class SglangOptions(Options):
@@ -53,6 +55,33 @@ class SglangOptions(Options):
     """Serve `/v1/embeddings` instead of text: for embedding models."""
     sleep_on_idle: bool | None = None
     """Let the scheduler sleep while there is nothing to do. RayLLM: on a CPU true, else an idle engine takes a core."""
+    enable_lora: bool = False
+    """Serve LoRA adapters. RayLLM: true for a model whose `adapters:` the file names; written out, the model takes
+    adapters that come later (`rayllm adapters add`)."""
+    max_loras_per_batch: int = Field(default=8, ge=2)
+    """Adapters in one batch, at most, the model itself counted as one; SGLang keeps memory for so many. Needs
+    `enable_lora`."""
+    max_loaded_loras: int = Field(default=16, ge=1)
+    """Adapters that a replica holds, at most, in main memory. RayLLM: 16, SGLang's own is no bound. Needs
+    `enable_lora`."""
+    max_lora_rank: int = Field(default=16, ge=1)
+    """The highest rank of any adapter. Needs `enable_lora`."""
+    lora_target_modules: list[str] = Field(default=["all"], min_length=1)
+    """Modules that adapters may change (`q_proj`, `v_proj`, …); SGLang keeps memory for each. Needs `enable_lora`."""
+    lora_backend: Literal["triton", "csgmv", "torch_native"] | None = None
+    """Kernels that compute adapters. RayLLM: `torch_native` on a CPU, else SGLang's choice. Needs `enable_lora`."""
     engine_args: dict[str, JsonValue] = Field(default_factory=dict)
     """Any other flag of SGLang's server, with or without dashes: `{chunked-prefill-size: 2048}`. `true` is the bare
     switch, a mapping is passed as JSON."""
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> SglangOptions:
+        if (given := [name for name in LORA if name in self.model_fields_set]) and not self.enable_lora:
+            raise ValueError(f"{' and '.join(given)} without adapters: enable_lora: true, or `adapters:` of the model")
+        if self.max_loaded_loras < self.max_loras_per_batch:
+            raise ValueError(
+                f"max_loaded_loras {self.max_loaded_loras} is less than max_loras_per_batch {self.max_loras_per_batch}"
+            )
+        if self.lora_target_modules != ["all"] and "all" in self.lora_target_modules:
+            raise ValueError("lora_target_modules: all stands alone")
+        return self
