@@ -18,7 +18,7 @@ from rayllm.cli.adapters import adapters_add, adapters_list, adapters_remove
 from rayllm.cli.chat import chat
 from rayllm.cli.doctor import doctor
 from rayllm.cli.down import down
-from rayllm.cli.env import env_build, env_check, env_list, env_prune
+from rayllm.cli.env import env_build, env_check, env_download, env_list, env_prune
 from rayllm.cli.explain import explain
 from rayllm.cli.init import init
 from rayllm.cli.keys import keys_add, keys_list, keys_new, keys_revoke, keys_rotate, keys_usage
@@ -54,7 +54,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 GROUPS = {
     "adapters": (adapters_add, adapters_list, adapters_remove),
     "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
-    "env": (env_list, env_build, env_check, env_prune),
+    "env": (env_list, env_build, env_download, env_check, env_prune),
     "plugins": (plugins_new, plugins_doctor),
 }
 """Nouns with verbs under them; a verb is a function `NOUN_VERB`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -96,6 +97,40 @@ def env_build(
         built = build(plugins, engine, device, lambda detail: steps("environment", detail), version or None)
         steps("environment", "ready", done=True)
     output.say(built)
+
+
+def env_download(
+    engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)],
+    into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where the wheels go; made when missing.")],
+    device: Annotated[
+        str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
+    ] = "",
+    version: Annotated[
+        str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
+    ] = "",
+) -> None:
+    """Fetch every package of an engine's environment as wheels, for nodes without an index.
+
+    They are for this kind of machine and for the Python that runs this command. Bring the folder to the nodes, and name
+    it in the file: `packages: {find_links: [/the/folder], offline: true}`.
+
+    Examples:
+      rayllm env download vllm --device cuda --into wheels
+    """
+    from rayllm.cli.discovery import discover
+    from rayllm.cli.output import Output
+    from rayllm.cli.progress import Steps
+    from rayllm.machine.downloading import download
+    from rayllm.serving.prepare.room import in_words
+
+    output = Output()
+    plugins = discover(output)
+    with Steps() as steps:
+        tell = lambda detail: steps("wheels", detail)  # noqa: E731
+        found = download(plugins, engine, device, into, tell, version=version or None)
+        size = in_words(sum(file.stat().st_size for file in found))
+        steps("wheels", f"{len(found)} in {into}, {size}", done=True)
+    output.say(str(into.absolute()))
 
 
 def env_check(

@@ -25,6 +25,7 @@ from rayllm.config.rules import (
     check_launch,
     check_name,
     check_no_secrets,
+    check_packages,
     check_replicas,
     check_source,
     check_version,
@@ -101,6 +102,7 @@ def load(
         check_routing(document, config)
     check_host(document)
     check_no_secrets(document)
+    check_packages(document)
     secrets = read_secrets(document, config.secrets, environ) if config else {}
     if config is not None:
         check_certificate(document, config.gateway, config.secrets, secrets)

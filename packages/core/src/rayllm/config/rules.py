@@ -140,6 +140,29 @@ def _require_commands(found: Any, nodes: int) -> None:
     raise PluginError(f"commands() returned {what}, where a sequence of Command is wanted")
 
 
+def check_packages(document: Document) -> None:
+    """Whole paths or addresses, and without an index folders alone: a page can't be asked offline."""
+    block = document.data.get("packages")
+    links = block.get("find_links") if isinstance(block, dict) else None
+    for index, link in enumerate(links if isinstance(links, list) else ()):
+        path: KeyPath = ("packages", "find_links", index)
+        if not isinstance(link, str) or link.startswith("/"):
+            continue
+        if not link.startswith(("http://", "https://")):
+            document.problem(
+                path, f"a whole path on the nodes or an address expected, found {document.shown(path, link)}"
+            )
+        elif isinstance(block, dict) and block.get("offline") is True:
+            document.problem(path, "a folder on the nodes expected, because of offline: true")
+    if isinstance(block, dict):
+        for path, text in document.raw.items():
+            if path[0] == "packages":
+                cure = "put credentials into ~/.netrc or pip's own settings on the nodes"
+                document.problem(
+                    path, f"{text} may not stand here: Serve's config is open to all on the cluster", cure=cure
+                )
+
+
 def check_host(document: Document) -> None:
     """Other machines may only reach a gateway that asks for a key."""
     gateway = document.data.get("gateway")

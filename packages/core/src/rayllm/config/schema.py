@@ -145,6 +145,15 @@ class GatewayConfig(Strict):
     """The largest request body: `64MiB`, or a number of bytes."""
 
 
+class PackagesConfig(Strict):
+    """Where the nodes take Python packages from, beside what they are configured for."""
+
+    find_links: list[str] = Field(default_factory=list)
+    """Folders of wheels on the nodes, or addresses of pages that list some, as pip's `--find-links`."""
+    offline: bool = False
+    """Ask no index: what `find_links` and the nodes' own settings lack can't be installed."""
+
+
 class DeploymentConfig(Strict):
     """A whole file."""
 
@@ -156,5 +165,7 @@ class DeploymentConfig(Strict):
     """The models, by the name that clients send as `model`: letters, digits, `.`, `_` and `-`, at most 80."""
     gateway: GatewayConfig = Field(default_factory=GatewayConfig)
     """The OpenAI-compatible endpoint; by default `127.0.0.1:8000`."""
+    packages: PackagesConfig | None = None
+    """Where the nodes take Python packages from; by default from where pip or uv do there."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
     """What nodes need and nobody else may see, by name (`HF_TOKEN`), and where `rayllm up` reads it."""

@@ -100,7 +100,11 @@ def prepare(
         nodes = {node.id: node for node in api.nodes() if node.state == "alive"}
     placed = _placed(configs, nodes.values())
     code = code_for(session, configs)
-    specs = {name: model_spec(session.name, name, model, code.versions).to_args() for name, model in configs.items()}
+    packages = session.checked.config.packages
+    specs = {
+        name: model_spec(session.name, name, model, code.versions, packages=packages).to_args()
+        for name, model in configs.items()
+    }
     told = {node: {"models": [specs[name] for name in names], "weights": weights} for node, names in placed.items()}
     hearing = _Hearing(nodes, placed, progress)
     job = NodeJob(cluster=cluster, code=code, module=MODULE, nodes=told, progress=progress)

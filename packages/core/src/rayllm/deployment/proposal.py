@@ -78,7 +78,13 @@ def _apps(session: Session, code: dict[str, Bundle], serve_port: int, details: J
     wanted = wanted_settings(session.checked, deployed_apps(details, config.name))
     apps = {
         name: model_app(
-            config.name, name, model, code[name], _attempt(details, config.name, name), settings=wanted.get(name)
+            config.name,
+            name,
+            model,
+            code[name],
+            _attempt(details, config.name, name),
+            packages=config.packages,
+            settings=wanted.get(name),
         )
         for name, model in config.models.items()
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayllm.cluster.bundle import Bundle
-from rayllm.config.schema import DeploymentConfig, ModelConfig, ReplicaRange
+from rayllm.config.schema import DeploymentConfig, ModelConfig, PackagesConfig, ReplicaRange
 from rayllm.deployment.placement import placement
 from rayllm.serving.spec import (
     GATEWAY_APP,
@@ -34,7 +34,13 @@ MANY = 100_000
 
 
 def model_spec(
-    deployment: str, name: str, model: ModelConfig, versions: Mapping[str, str], attempt: int = 0
+    deployment: str,
+    name: str,
+    model: ModelConfig,
+    versions: Mapping[str, str],
+    attempt: int = 0,
+    *,
+    packages: PackagesConfig | None = None,
 ) -> ModelSpec:
     """A model of the file as its replicas get it; `versions` are those of its code."""
     return ModelSpec(
@@ -44,6 +50,7 @@ def model_spec(
         source=model.source,
         environment=model.environment,
         version=model.version,
+        packages=packages.model_dump() if packages else None,
         options=model.options,
         gpus=model.resources.gpus,
         cpus=model.resources.cpus,
@@ -77,6 +84,7 @@ def model_app(
     code: Bundle,
     attempt: int = 0,
     *,
+    packages: PackagesConfig | None = None,
     settings: ModelSettings | None = None,
 ) -> Json:
     """The application of one model; `settings` are those of one that takes adapters."""
@@ -95,7 +103,7 @@ def model_app(
         "route_prefix": route_prefix(deployment, name),
         "import_path": "rayllm.serving.replica:build",
         "runtime_env": {"py_modules": [code.uri]},
-        "args": model_spec(deployment, name, model, code.versions, attempt).to_args(),
+        "args": model_spec(deployment, name, model, code.versions, attempt, packages=packages).to_args(),
         "deployments": [options],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from rayllm.engines import Device
+from rayllm.engines import AnyEngine, Device
 from rayllm.errors import InputError, RayllmError
 from rayllm.machine.environments import check, environments, remove
 from rayllm.names import did_you_mean
@@ -12,6 +12,18 @@ from rayllm.plugins import Plugins
 from rayllm.serving.prepare.environments import build_environment, environment_of, folder_of
 from rayllm.sources import FetchProgress
 from rayllm.versions import is_made_for
+
+
+def engine_of(plugins: Plugins, name: str, kind: str) -> tuple[AnyEngine, Device]:
+    """The engine of that name, and the device: of `kind`, or what is on this machine.
+
+    Raises:
+        InputError: there is no such engine.
+    """
+    if name not in plugins.engines:
+        hint = did_you_mean(name, plugins.engines)
+        raise InputError(f"no engine {name!r}{hint}", cure=f"installed: {', '.join(sorted(plugins.engines)) or 'none'}")
+    return plugins.engines[name], Device(kind=kind or ("cuda" if shutil.which("nvidia-smi") else "cpu"))
 
 
 def build(plugins: Plugins, name: str, kind: str, report: FetchProgress, version: str | None = None) -> str:
@@ -28,11 +40,7 @@ def build(plugins: Plugins, name: str, kind: str, report: FetchProgress, version
         InputError: there is no such engine or version, or it does not run on that device.
         RayllmError: it can't be built, or a damaged one is in use.
     """
-    if name not in plugins.engines:
-        hint = did_you_mean(name, plugins.engines)
-        raise InputError(f"no engine {name!r}{hint}", cure=f"installed: {', '.join(sorted(plugins.engines)) or 'none'}")
-    engine = plugins.engines[name]
-    device = Device(kind=kind or ("cuda" if shutil.which("nvidia-smi") else "cpu"))
+    engine, device = engine_of(plugins, name, kind)
     wanted = environment_of(engine, device, version)
     if not wanted.requires:
         raise InputError(f"engine {name!r} needs no environment of its own: it runs in the node's Python")

@@ -36,6 +36,8 @@ class ModelSpec:
     source: str
     environment: str = "auto"
     version: str | None = None
+    packages: Mapping[str, Any] | None = None
+    """The file's `packages:` block, if it has one."""
     options: Mapping[str, Any] = field(default_factory=dict)
     gpus: int = 0
     cpus: float = 1

@@ -13,6 +13,7 @@ from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
 from rayllm.serving import where
 from rayllm.serving.directory.state import LaterReport
+from rayllm.serving.prepare import wheelhouse
 from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.before_start import require_device, require_fit
 from rayllm.serving.prepare.devices import detect
@@ -85,6 +86,7 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     """
     plugins = Plugins.discover()
     engine, device = engine_of(spec, plugins), detect(spec.gpus)
+    wheelhouse.use(spec.packages)
     await teller.enter("environment")
     gpus = await asyncio.to_thread(require_device, device, where.gpu_ids())
     python = await asyncio.to_thread(

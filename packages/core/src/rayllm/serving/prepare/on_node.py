@@ -20,6 +20,7 @@ from rayllm.errors import RayllmError
 from rayllm.faults import from_system
 from rayllm.paths import home
 from rayllm.plugins import Plugins
+from rayllm.serving.prepare import wheelhouse
 from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import ensure_environment, environment_of, facts_of, finished, folder_of
@@ -36,6 +37,8 @@ def main(asked: str) -> int:
     """Prepare for every model; 1 if one could not be."""
     told = json.loads(asked)
     plugins = Plugins.discover()
+    for args in told["models"][:1]:  # the file's, so the same for all
+        wheelhouse.use(args.get("packages"))
     preparations = [Preparation(ModelSpec.from_args(args), plugins) for args in told["models"]]
     return max([one.run(weights=told["weights"]) for one in preparations], default=0)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from rayllm.serving.prepare.clean_environ import clean_environ
 
+OFFLINE = "RAYLLM_OFFLINE"
+"""Set where the file says `packages: {offline: true}`: no index is asked, whatever the machine is configured for."""
 _LISTS = {
     # pip's key: uv's variable, what parts uv's list, and the variables by which a person said it to uv already
     "extra-index-url": ("UV_EXTRA_INDEX_URL", " ", ("UV_EXTRA_INDEX_URL", "UV_INDEX")),
@@ -40,9 +42,11 @@ class UvSettings:
     def of_this_machine(cls) -> UvSettings:
         """Pip's settings here, unless the machine is configured for uv by a file."""
         environ = clean_environ()
+        alone = ("--no-index",) if OFFLINE in os.environ else ()
         if "UV_CONFIG_FILE" in environ or any(path.is_file() for path in _uv_files(environ)):
-            return cls()
-        return translate(read_pip(pip_files(environ), environ), environ)
+            return cls(flags=alone)
+        found = translate(read_pip(pip_files(environ), environ), environ)
+        return cls(found.environ, found.flags or alone)
 
 
 def translate(pip: Mapping[str, str], environ: Mapping[str, str]) -> UvSettings:

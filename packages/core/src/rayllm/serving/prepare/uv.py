@@ -156,6 +156,23 @@ def _bring(report: FetchProgress) -> str:
     return str(uv)
 
 
+def with_pip(folder: Path) -> str:
+    """The interpreter of a new environment that has pip, which `uv` does not replace in all it does.
+
+    Raises:
+        RayllmError: it can't be made; with Python's own words.
+    """
+    errors = [_make_venv(module, folder) for module in ("venv", "virtualenv")]
+    if None not in errors:
+        raise RayllmError(
+            "an environment with pip can't be made",
+            cause="\n".join(error for error in errors if error),
+            cure=f"install virtualenv: `{sys.executable} -m pip install virtualenv`",
+            topic="environment-build",
+        )
+    return str(folder / "bin" / "python")
+
+
 def _make_venv(module: str, folder: Path) -> str | None:
     """Make an environment that has pip, unless there is one; what went wrong, or None."""
     if (folder / "bin" / "pip").exists():

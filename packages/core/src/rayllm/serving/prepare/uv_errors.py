@@ -10,6 +10,13 @@ from rayllm.serving.prepare.room import nearest_existing
 
 _CURES = (
     (
+        r"not found in the provided package locations|--no-index|Network connectivity is disabled.*--offline",
+        (
+            "no index is asked here (`offline` in the file, or pip's no-index), and the folders of `find_links` lack "
+            "what the cause names: fill one with `rayllm env download ENGINE --into FOLDER` and bring it to the node"
+        ),
+    ),
+    (
         r"Failed to fetch: .?https://download\.pytorch\.org/whl/cpu",
         (
             "no index of this node has a CPU build of torch, and PyTorch's own can't be reached: put one in reach of "
