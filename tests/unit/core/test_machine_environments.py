@@ -150,7 +150,7 @@ def test_what_nobody_asks_for_goes(machine: Machine) -> None:
     found = environments(machine.plugins)
     assert [one.name for one in removable(found, everything=False)] == [old]
     assert len(removable(found, everything=True)) == 2
-    assert {engine for engine, _ in wanted_environments(machine.plugins).values()} == {"tiny", "hub"}
+    assert {engine for engine, _ in wanted_environments(machine.plugins).values()} == {"tiny", "hub", "s3", "gs", "az"}
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,12 @@ def rayllm_backends() -> Iterator[AnyBackend]:
 
 @hookimpl
 def rayllm_model_sources() -> Iterator[ModelSource]:
-    """Offer `file`, `package` and `hf`."""
+    """Offer `file`, `package`, `hf` and the object stores."""
     from rayllm.serving.weights import sources
 
     yield sources.FILE
     yield sources.PACKAGE
     yield sources.HUB
+    yield sources.S3
+    yield sources.GS
+    yield sources.AZ

@@ -105,7 +105,7 @@ class ModelConfig(Strict):
     engine: str
     """An installed engine; `rayllm plugins` lists them."""
     source: str
-    """Where the weights are: `package:…`, `file:…` or a path on the nodes."""
+    """Where the weights are: `hf://…`, `s3://…`, `gs://…`, `az://…`, `package:…`, or a path on the nodes."""
     options: dict[str, Any] = Field(default_factory=dict)
     """That engine's own options."""
     environment: str = "auto"

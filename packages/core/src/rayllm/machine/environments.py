@@ -20,9 +20,11 @@ from rayllm.serving.prepare.environments import folder_of
 from rayllm.serving.prepare.marker import MARKER
 from rayllm.serving.processes.file_lock import open_locked
 from rayllm.serving.weights.hub_script_run import LIBRARY
+from rayllm.serving.weights.stores.source import environment_of
+from rayllm.serving.weights.stores.uri import SCHEMES
 
 HUB = "hub"
-"""Core's own environment, in which weights are fetched."""
+"""Core's own environment in which weights are fetched from the hub; those for object stores are named by scheme."""
 DEVICES = ("cpu", "cuda")
 State = Literal["ready", "building", "unfinished", "broken"]
 
@@ -87,8 +89,8 @@ def wanted_environments(plugins: Plugins) -> dict[str, tuple[str, Environment]]:
             device = Device(kind=kind)
             environment = engine.environment_for(device)
             found[folder_of(engine.name, environment, device).name] = (engine.name, environment)
-    hub = Environment([LIBRARY])
-    return found | {folder_of(HUB, hub, Device(kind="cpu")).name: (HUB, hub)}
+    ours = {HUB: Environment([LIBRARY]), **{scheme: environment_of(scheme) for scheme in SCHEMES}}
+    return found | {folder_of(name, one, Device(kind="cpu")).name: (name, one) for name, one in ours.items()}
 
 
 def environments(plugins: Plugins) -> list[BuiltEnvironment]:
@@ -220,7 +222,7 @@ def _damaged_files(path: Path) -> Iterator[str]:
 def _cure(found: BuiltEnvironment) -> str:
     if not found.wanted:
         return "nobody asks for it any more: rayllm env prune"
-    if found.engine == HUB:
+    if found.engine in {HUB, *SCHEMES}:
         return f"delete {found.path}; it is built anew when it is needed"
     version = f" --version {found.version}" if found.version else ""
     return f"build it anew: rayllm env build {found.engine} --device {found.device}{version}"

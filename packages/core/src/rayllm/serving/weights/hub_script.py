@@ -140,11 +140,11 @@ def branches(asked: Asked) -> list[str]:
     return [ref.name for ref in (*refs.branches, *refs.tags)]
 
 
-def facts(asked: Asked, kind: str) -> dict[str, Any]:
+def facts(asked: Asked, problem: BaseException) -> dict[str, Any]:
     """What belongs to an error: the hub's address, whether a token was sent, and what revisions there are."""
     from huggingface_hub import constants, get_token
 
-    found = {"branches": branches(asked)} if kind == "revision" else {}
+    found = {"branches": branches(asked)} if kind_of(problem) == "revision" else {}
     return {**found, "hub": constants.ENDPOINT, "token": bool(asked["token"] or get_token())}
 
 

@@ -26,6 +26,8 @@ PATIENCE_S = 180.0
 """Seconds that a load may stand still before it is given up."""
 FIRST_PATIENCE_S = 5.0
 """The same for the first question: where it fails, what was fetched earlier may do."""
+SUMS = "SHA256SUMS"
+"""Beside the files of a model whose digests are not of their content alone: what `sha256sum -c` takes."""
 _TRIES = 3
 """Times that a load is begun where the files change while they come."""
 
@@ -104,7 +106,14 @@ class Repository:
             if not name.is_symlink():
                 up = "/".join([".."] * (len(name.relative_to(self.folder).parts) - 1))
                 name.symlink_to(f"{up}/blobs/{file['digest']}")
+        if sums := [f"{sha256}  {file['path']}\n" for file in files if (sha256 := self._sum(file))]:
+            _write(snapshot / SUMS, "".join(sums))
         return self._model(snapshot, uri)
+
+    def _sum(self, file: dict[str, Any]) -> str | None:
+        """SHA-256 of a file as it came, where whoever fetched it left it."""
+        beside = self._blob(file).with_name(f"{file['digest']}.sha256")
+        return beside.read_text() if beside.exists() else None
 
     def _model(self, snapshot: Path, uri: Wanted) -> Path:
         return snapshot / uri.file if uri.file else snapshot

@@ -45,7 +45,7 @@ class Remote:
     """What went wrong, in one of the words that the parent knows; `unreachable`, `limit` and `server` may pass."""
     asked_to_wait: Callable[[BaseException], float]
     """Seconds after which it will answer again, as it says; 0 if it does not."""
-    facts: Callable[[Asked, str], dict[str, Any]]
+    facts: Callable[[Asked, BaseException], dict[str, Any]]
     """What the parent needs beside the kind of an error and its words."""
 
 
@@ -126,9 +126,8 @@ def run(jobs: Mapping[str, Callable[[Asked], None]], remote: Remote) -> None:
     try:
         jobs[asked["do"]](asked)
     except Exception as problem:  # noqa: BLE001 - the parent tells it to a person
-        kind = remote.kind_of(problem)
         words = str(problem).strip() or type(problem).__name__
-        say(error={"kind": kind, "words": words, **remote.facts(asked, kind)})
+        say(error={"kind": remote.kind_of(problem), "words": words, **remote.facts(asked, problem)})
         os._exit(1)
     os._exit(0)  # a thread still reads stdin
 

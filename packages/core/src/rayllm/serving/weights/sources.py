@@ -1,4 +1,4 @@
-"""Core's own model sources: `file:` (and plain paths), `package:`, `hf:`. Light: the operator imports this too."""
+"""Core's own model sources: paths, distributions, the hub and object stores. Light: the operator imports this too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from rayllm.errors import InputError
 from rayllm.serving.weights.hub_uri import check_hub
+from rayllm.serving.weights.stores.uri import check_store
 from rayllm.sources import FetchProgress, ModelFiles, ModelSource
 
 _PACKAGE = re.compile(
@@ -44,6 +45,18 @@ def fetch_file(uri: str, cache: Path, report: FetchProgress) -> Path:
             topic="weights-missing",
         )
     return path.absolute()
+
+
+def fetch_store(uri: str, cache: Path, report: FetchProgress) -> Path:
+    """A model, or one GGUF file, in an object store.
+
+    Raises:
+        InputError: nothing that can be served is at that place.
+        RayllmError: it can't be fetched; what came is kept.
+    """
+    from rayllm.serving.weights.stores.source import fetch
+
+    return fetch(uri, cache, report)
 
 
 def look_at_file(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
@@ -141,3 +154,6 @@ PACKAGE = ModelSource(
 HUB = ModelSource(
     scheme="hf", summary="a repository on the Hugging Face hub", check=check_hub, fetch=fetch_hub, look=look_at_hub
 )
+S3 = ModelSource(scheme="s3", summary="a folder in S3 or a store like it", check=check_store, fetch=fetch_store)
+GS = ModelSource(scheme="gs", summary="a folder in Google Cloud Storage", check=check_store, fetch=fetch_store)
+AZ = ModelSource(scheme="az", summary="a folder in Azure Blob Storage", check=check_store, fetch=fetch_store)
