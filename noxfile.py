@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -98,6 +99,17 @@ def short(folder: Path) -> str:
     return folder.name.removeprefix("rayllm-")
 
 
+def project(folder: Path) -> dict[str, Any]:
+    """What a distribution says of itself."""
+    table: dict[str, Any] = nox.project.load_toml(folder / "pyproject.toml")["project"]
+    return table
+
+
+def with_testing(folder: Path) -> str:
+    """A distribution's folder as a requirement, with what its own stand-ins need."""
+    return f"{folder}[testing]" if "testing" in project(folder).get("optional-dependencies", {}) else str(folder)
+
+
 def cell(folder: Path, name: str, python: str | None = None, *, lowest: bool = False) -> None:
     """Define a session with the tests of one distribution, whose wheel stands beside core's and nothing else."""
     ours = list(dict.fromkeys((CORE, folder)))
@@ -108,7 +120,7 @@ def cell(folder: Path, name: str, python: str | None = None, *, lowest: bool = F
 
     def run(session: nox.Session) -> None:
         # first what they need, asked of the folders: of a wheel's requirements, uv would take none for direct ones
-        asked = (f"{path}[testing]" if path == CORE else str(path) for path in ours)
+        asked = map(with_testing, ours)
         session.install("--exact", *how, *asked, *tools, env=uv_settings())
         built = [wheel(session, path) for path in ours]
         session.run("uv", "pip", "install", "--no-deps", "--reinstall", "--quiet", *built)  # with `nox -R`, too
@@ -166,8 +178,9 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and changelog fragments."""
-    imported = ("anthropic", "h2", "openai", "pytest", "types-pyyaml", "websockets")
-    install(session, *PACKAGES, *imported, "mypy", "nox", "ruff", "towncrier")
+    imported = ("anthropic", "h2", "openai", "pytest", "types-psutil", "types-pyyaml", "websockets")
+    ours = (part for path in PACKAGES for part in ("-e", with_testing(path)))
+    install(session, *ours, *imported, "mypy", "nox", "ruff", "towncrier")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run(
@@ -227,7 +240,8 @@ def wheels(session: nox.Session) -> None:
         pip_install(session, python, *others)
         listed = json.loads(session.run(rayllm, "plugins", "--json", external=True, silent=True) or "")
     states = {row["name"]: row["state"] for row in listed}
-    if states != {package.name: "loaded" for package in PACKAGES}:
+    plugins = [package for package in PACKAGES if "rayllm" in project(package).get("entry-points", {})]
+    if states != {package.name: "loaded" for package in plugins}:
         session.error(f"not every wheel's plugin works: {listed}")
     pip_install(session, python, str(FAKE_ENGINE), broken_plugin(place))
     serve_from_elsewhere(session, rayllm, place)
@@ -345,7 +359,7 @@ def lock(session: nox.Session) -> None:
     """Write the exact versions anew that every session installs."""
     session.install("uv")
     sources = [str(path.relative_to(ROOT) / "pyproject.toml") for path in PACKAGES]
-    how = ["--universal", "--python-version=3.10", "--upgrade", "--no-annotate", "--no-header"]
+    how = ["--universal", "--python-version=3.10", "--upgrade", "--no-annotate", "--no-header", "--extra=testing"]
     ours = [f"--no-emit-package=rayllm-{path.name}" for path in PACKAGES]
     what = [*sources, "requirements/tools.in", f"--output-file={CONSTRAINTS}"]
     session.run("uv", "pip", "compile", *how, *ours, *what, env={"UV_PYTHON_DOWNLOADS": "never"}, silent=True)
