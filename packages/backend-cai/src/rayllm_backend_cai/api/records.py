@@ -18,7 +18,7 @@ class Project(Record):
     default_engine_type: str = ""
     shared_memory_limit: int = 0
     """MB of /dev/shm beyond the first 64."""
-    environment: Environment
+    environment: Environment = Field(default_factory=dict, repr=False)
     created_at: Time = None
 
 
@@ -56,7 +56,7 @@ class Application(Record):
     accelerator_label_id: Int64 = 0
     bypass_authentication: bool = False
     runtime_identifier: str = ""
-    environment: Environment
+    environment: Environment = Field(default_factory=dict, repr=False)
     created_at: Time = None
     starting_at: Time = None
     running_at: Time = None
@@ -97,7 +97,7 @@ class Job(Record):
     timeout: Int64 = 0
     """Seconds."""
     runtime_identifier: str = ""
-    environment: Environment
+    environment: Environment = Field(default_factory=dict, repr=False)
     created_at: Time = None
 
 
@@ -132,7 +132,7 @@ class JobRun(Record):
     status: Status = "unknown"
     """`scheduling`, `starting`, `running`, `stopping`, those in `ENDED`, `unknown`."""
     arguments: str = ""
-    environment: Environment
+    environment: Environment = Field(default_factory=dict, repr=False)
     created_at: Time = None
     running_at: Time = None
     finished_at: Time = None

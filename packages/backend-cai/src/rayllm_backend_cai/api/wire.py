@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 _PREFIXES = ("APPLICATION_", "ENGINE_")
 
@@ -44,8 +44,8 @@ def segment(name: str) -> str:
 
 
 Status = Annotated[str, BeforeValidator(word)]
-Environment = Annotated[dict[str, str], BeforeValidator(read_environment), Field(default_factory=dict, repr=False)]
-"""Not shown when a record is printed: projects keep passwords in it."""
+Environment = Annotated[dict[str, str], BeforeValidator(read_environment)]
+"""Fields of it are not shown when a record is printed: projects keep passwords there."""
 Int64 = Annotated[int, BeforeValidator(lambda told: told or 0)]
 """A whole number that travels as text."""
 Time = Annotated[datetime | None, BeforeValidator(lambda told: told or None)]

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ RUNNER = Path(__file__).with_name("runner.py")
 APP, READONLY, PUBLIC = 8100, 8090, 8080
 _CANNOT_START = 127
 GB = 1 << 30
+MEASURE_S = 0.5
+"""Real seconds between looks at the memory of a pod."""
 MARKER = "fake-cai"
 GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -84,6 +87,7 @@ class Pod:
     _process: Supervised | None = None
     _starting: asyncio.Future[Supervised] | None = None
     _oom: bool = False
+    _next_measure: float = 0.0
     _held: list[socket.socket] = field(default_factory=list)
 
     async def start(self, python: str, script: str, folder: Path, env: Mapping[str, str], *, held: bool) -> None:
@@ -117,15 +121,18 @@ class Pod:
         """How it ended, None while it runs; one that takes too much memory is killed here."""
         if self.end or self._process is None:
             return self.end
-        if limited and self.memory() > self.memory_gb * GB:
-            self.kill(oom=True)
+        now = time.monotonic()
+        if limited and now >= self._next_measure:
+            self._next_measure = now + MEASURE_S
+            if self.memory() > self.memory_gb * GB:
+                self.kill(oom=True)
         if (status := self._process.poll()) is not None:
             self.end = End(status if status >= 0 else 128 - status, oom_killed=self._oom)
         return self.end
 
     def memory(self) -> int:
-        """Bytes that its processes hold."""
-        return sum(_resident(process) for process in self.processes())
+        """Bytes that its processes hold each for itself; what they share is not counted, to count none of it twice."""
+        return sum(_held(process) for process in self.processes())
 
     def processes(self) -> list[psutil.Process]:
         """Those that run, whatever session they moved to."""
@@ -164,9 +171,10 @@ class Pod:
         return None
 
 
-def _resident(process: psutil.Process) -> int:
+def _held(process: psutil.Process) -> int:
     try:
-        return int(process.memory_info().rss)
+        told = process.memory_info()
+        return int(told.rss - told.shared)
     except psutil.Error:
         return 0  # gone meanwhile
 
