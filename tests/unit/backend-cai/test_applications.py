@@ -153,6 +153,7 @@ def test_stuck_and_restarted_it_leaves_an_orphan(cai: Cai) -> None:
     cai.client.applications.stop(cai.project, app.id)
     cai.wait(app, "stopped")
     assert orphan.processes()
+    assert [one.pod for one in cai.fake.workloads() if one.orphan] == [orphan]
     (usage,) = (one for one in cai.client.account.usage() if one.id == orphan.engine)
     assert usage.status == "running"
     cai.settings.stuck = frozenset({"never"})
@@ -229,14 +230,23 @@ def test_over_quota(cai: Cai) -> None:
     assert cai.client.applications.get(cai.project, waiting.id).status == "starting"
     cai.client.applications.delete(cai.project, first.id)
     cai.wait(waiting, "running")
+    cai.settings.over_limit = "refuse"
+    cai.client.applications.update(cai.project, waiting.id, cpu=3)
+    with pytest.raises(CaiError, match="CPU request limit reached"):
+        cai.client.applications.restart(cai.project, waiting.id)
+    assert cai.client.applications.get(cai.project, waiting.id).status == "stopped"
 
 
 def test_a_deleted_project_leaves_nothing(cai: Cai) -> None:
-    """No process, no file, no row."""
+    """No process, no file, no row; however long the platform takes to stop."""
+    cai.fake.clock.freeze()
+    cai.settings.stopping_s = 300.0
     cai.start()
+    job = cai.job("wait.py")
+    cai.ran(job, cai.client.jobs.start(cai.project, job), "running")
     folder = cai.fake.folder(cai.project)
-    pids = [one.pid for one in cai.fake.pod("app").processes()]
-    assert pids
+    pids = [one.pid for name in ("app", "job") for one in cai.fake.pod(name).processes()]
+    assert len(pids) == 2
     assert cai.client.projects.delete(cai.project)
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert not folder.exists()

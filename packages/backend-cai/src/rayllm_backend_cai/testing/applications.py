@@ -89,6 +89,7 @@ async def restart(world: World, project: Project, item: Item) -> None:
         else:
             _cancel(item)
             await finish(world, old, "stopped")
+            item.row |= {"status": "APPLICATION_STOPPED", "stopped_at": world.stamp()}
     admit(world, item.row)
     start(world, project, item)
 

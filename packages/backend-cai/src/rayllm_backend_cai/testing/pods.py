@@ -29,6 +29,9 @@ GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 _network = secrets.randbelow(180) + 64
 _hosts = itertools.count(1)
+_above = range(61_000, 65_536)  # Linux gives none of these to connections by itself
+_start = secrets.randbelow(len(_above))
+_ports = itertools.cycle((*_above[_start:], *_above[:_start]))
 
 
 def new_address() -> str:
@@ -48,14 +51,7 @@ class Ports:
     @classmethod
     def free(cls) -> Ports:
         """Three that nobody on this machine has."""
-        probes = [socket.socket() for _ in range(3)]
-        try:
-            for probe in probes:
-                probe.bind(("0.0.0.0", 0))  # noqa: S104 - scripts may bind any address
-            return cls(*(probe.getsockname()[1] for probe in probes))
-        finally:
-            for probe in probes:
-                probe.close()
+        return cls(*itertools.islice(filter(_is_free, _ports), 3))
 
 
 @dataclass
@@ -169,6 +165,16 @@ class Pod:
             writer.close()
             return host, port
         return None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - scripts may bind any address
+        except OSError:
+            return False
+        return True
 
 
 def _held(process: psutil.Process) -> int:

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 
-from rayllm_backend_cai.testing import applications, replies
+from rayllm_backend_cai.testing import replies
 from rayllm_backend_cai.testing.replies import bad
 from rayllm_backend_cai.testing.schemas import PROJECT, zeros
+from rayllm_backend_cai.testing.workloads import finish
 from rayllm_backend_cai.testing.world import Json, Project, World, person
 
 _RIGHTS = dict.fromkeys(("read", "write", "admin", "business_user", "operator"), True) | {"inherit": False}
@@ -43,19 +44,13 @@ def create(world: World, told: Json) -> Project:
 
 async def delete(world: World, project: Project) -> None:
     """Delete it with all that is in it."""
-    if project.task:
-        project.task.cancel()
     project.gone = world.clock.now()
-    for item in list(project.applications.values()):
-        applications.delete(world, project, item)
-    for job in project.jobs.values():
-        for run in job.runs.values():
-            if run.task:
-                run.task.cancel()
-            if run.workload:
-                await run.workload.pod.stop()
-    pending = [item.task for item in project.applications.values() if item.task]
-    await asyncio.gather(*pending, return_exceptions=True)
+    runs = (run for job in project.jobs.values() for run in job.runs.values())
+    for item in (project, *project.applications.values(), *runs):
+        if item.task:
+            item.task.cancel()
+    left = [one for one in world.workloads if one.project == project.row["id"] and one.finished is None]
+    await asyncio.gather(*(finish(world, one, "stopped") for one in left))
     del world.projects[project.row["id"]]
     await asyncio.to_thread(shutil.rmtree, project.folder, ignore_errors=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from rayllm_backend_cai.testing.keys import key_of
 from rayllm_backend_cai.testing.listing import page
 from rayllm_backend_cai.testing.replies import DENIED, UNIMPLEMENTED, Refused, reply, stamp
 from rayllm_backend_cai.testing.route_helpers import body_of, world_of
@@ -11,15 +12,13 @@ from rayllm_backend_cai.testing.schemas import STR
 from rayllm_backend_cai.testing.world import USER, Json, Workload, World
 
 routes = web.RouteTableDef()
-KEY = "key"
-"""Under which a request has the key that it was sent with."""
 
 
 @routes.post("/api/v2/auth/validate_key")
 async def validate_key(request: web.Request) -> web.Response:
     """Whose key it is."""
     told = await body_of(request, {"audience": STR})
-    key = request[KEY]
+    key = key_of(request)
     if told.get("audience", "API") not in key.audiences:
         raise Refused(403, DENIED, "audience mismatch")
     return reply({"valid": True, "username": key.username, "message": "API key is valid for the given audience"})

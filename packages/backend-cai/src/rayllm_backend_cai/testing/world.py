@@ -103,7 +103,7 @@ class World:
         self.workloads: list[Workload] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.crashes: list[BaseException] = []
-        """Mistakes of the fake's own, from beside requests."""
+        """Mistakes of the fake's own."""
         self.runtimes: list[Json] = [runtime(IMAGE)]
         self.node_labels: list[Json] = [node_label("1", "NVIDIA-L4", 1)]
         self.addons: list[Json] = []
