@@ -16,7 +16,7 @@ import sys
 from rayllm import Check, Command, Engine, Environment, Gauges, InputError, Options, hookimpl
 
 SERVER = {str(SERVER)!r}
-ABLE = {{"embeddings", "rerank", "structured-output", "tools", "vision"}}
+ABLE = {{"embeddings", "multi-node", "rerank", "structured-output", "tools", "vision"}}
 METRICS = dict(running="vllm:num_requests_running", waiting="vllm:num_requests_waiting")
 
 class Some(Options):
@@ -28,7 +28,8 @@ def flags(launch):
     return [launch.python, SERVER, launch.options.fault, "--model", launch.model_name, *where]
 
 def commands(launch):
-    return [Command(*flags(launch), metrics="/metrics")]
+    ranks = [["--rank", str(rank), *launch.addresses[:1]] for rank in range(launch.nodes)]
+    return [Command(*flags(launch), *(rank if launch.addresses else ()), metrics="/metrics") for rank in ranks]
 
 told = dict(
     summary="made up for a test",
@@ -178,6 +179,28 @@ BADS = [
         "test_its_commands_are_told_where_to_listen",
         "def commands(launch):\n    return [Command(*flags(launch), '--also=0.0.0.0', metrics='/metrics')]",
         "which is every address",
+    ),
+    *(
+        Bad(
+            "test_it_has_a_command_for_each_node_rank",
+            f"told['capabilities'] |= {{'multi-node'}}\ndef commands(launch):\n{body}",
+            said,
+        )
+        for body, said in (
+            ("    return [Command(*flags(launch), metrics='/metrics')]", "its commands for 2 nodes are"),
+            ("    return [Command(*flags(launch), metrics='/metrics')] * launch.nodes", "its commands for 2 nodes are"),
+            (
+                "    return [Command(*flags(launch), *launch.addresses[:1], metrics='/metrics')] * launch.nodes",
+                "both ranks are started by",
+            ),
+            (
+                (
+                    "    if launch.nodes > 1:\n        raise InputError('no', cure='resources.nodes: 1')\n"
+                    "    return [Command(*flags(launch), metrics='/metrics')]"
+                ),
+                "it refuses two nodes",
+            ),
+        )
     ),
     *(
         Bad(
