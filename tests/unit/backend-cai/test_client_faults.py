@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tenacity import wait_none
 from tests.cai import Cai
+from tests.conftest import until
 
 from rayllm_backend_cai.api import (
     AlreadyActiveError,
@@ -158,6 +160,21 @@ def test_what_was_refused_after_an_open_failure_is_ones_own(cai: Cai) -> None:
     with CaiClient(cai.fake.workspace, on_call=on_call, sleep=cai.pauses.append) as client:
         made = client.applications.create(cai.project, cai.new())
     assert [call.status for call in posts] == [None, 409]
+    assert [one.row["id"] for one in cai.fake.workloads("app")] == [made.id]
+
+
+def test_what_takes_longer_than_the_client_waits(cai: Cai, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made when nobody waits for the answer any more, and found."""
+    monkeypatch.setattr("rayllm_backend_cai.api.transport.CREATE_S", 0.3)
+    monkeypatch.setattr("rayllm_backend_cai.api.retries.LONGEST_S", 0.2)
+    cai.fake.faults.add(Fault(method="POST", path="/applications$", delay_s=1.0))
+
+    def pause(seconds: float) -> None:
+        until("it is made", lambda: cai.fake.workloads("app"), 20)
+
+    monkeypatch.setattr("rayllm_backend_cai.api.retries._jitter", wait_none())
+    with CaiClient(cai.fake.workspace, sleep=pause) as client:
+        made = client.applications.create(cai.project, cai.new())
     assert [one.row["id"] for one in cai.fake.workloads("app")] == [made.id]
 
 

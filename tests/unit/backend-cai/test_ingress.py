@@ -87,6 +87,15 @@ def test_the_login_stands_before_it(cai: Cai) -> None:
     assert (seen["remote-user"], seen["host"]) == ("u1", "app.localhost")
 
 
+def test_as_a_proxy(cai: Cai) -> None:
+    """For programs whose resolver does not know `*.localhost`."""
+    cai.start()
+    url = cai.fake.url.replace("localhost", "app.localhost")
+    with httpx.Client(proxy=cai.fake.url, headers={"authorization": f"Bearer {cai.fake.key}"}, timeout=20) as client:
+        assert client.get(f"{url}/a%2Fb?x=1").json()["path"] == "/a%2Fb?x=1"
+        assert client.get(f"{cai.fake.url}/api/v2/nodelabels").json()["accelerator_node_label"]
+
+
 def test_without_login(cai: Cai) -> None:
     """Where its owner and the administrator will have it so; then nobody is known, and what was sent stays."""
     cai.start(bypass_authentication=True)

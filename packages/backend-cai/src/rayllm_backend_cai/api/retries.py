@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay
+from tenacity.stop import stop_base
 from tenacity.wait import wait_random_exponential
 
 from rayllm_backend_cai.api.errors import CaiError, UnavailableError
@@ -13,7 +14,7 @@ from rayllm_backend_cai.api.errors import CaiError, UnavailableError
 Made = TypeVar("Made")
 ATTEMPTS = 6
 LONGEST_S = 90.0
-"""Seconds after which a request is given up, pauses included: a platform that asks for more is told of at once."""
+"""Seconds after which a request is not sent again, pauses included; one that asks for more is told of at once."""
 LOOKS = 3
 """How often something is looked for before it counts as not made: lists may be behind."""
 _jitter = wait_random_exponential(multiplier=0.5, max=10)
@@ -25,9 +26,16 @@ def retrying(sleep: Callable[[float], None]) -> Retrying:
         sleep=sleep,
         retry=retry_if_exception_type(UnavailableError),
         wait=_pause,
-        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(LONGEST_S),
+        stop=_Enough() | stop_before_delay(LONGEST_S),
         reraise=True,
     )
+
+
+class _Enough(stop_base):
+    """Every attempt was made, or the platform asks for a pause that nobody would wait for."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return retry_state.attempt_number >= ATTEMPTS or retry_state.upcoming_sleep > LONGEST_S
 
 
 def _pause(state: RetryCallState) -> float:
@@ -71,4 +79,5 @@ def once(make: Callable[[], Made], look: Callable[[], Made | None], policy: Retr
                 return found
             raise
 
-    return policy(turn)
+    # A create may take longer than reads are repeated for, and what became of it is worth knowing all the same.
+    return policy.copy(stop=_Enough())(turn)

@@ -95,7 +95,7 @@ class Transport:
         def make() -> Read:
             return self.record(kind, self.send("POST", path, json=body, timeout=CREATE_S))
 
-        return retries.once(make, look, self.policy.copy())
+        return retries.once(make, look, self.policy)
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The answer to one request.

@@ -68,7 +68,10 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Note what was asked, and let a fault happen to it."""
     path = request.rel_url.raw_path.removeprefix(BASE)
     fault = world_of(request).faults.take(request.method, path) or Fault()
-    await asyncio.sleep(fault.delay_s)
+    if fault.delay_s:
+        if request.content_type == "application/json":
+            await request.read()  # the client may be gone when it is needed
+        await asyncio.sleep(fault.delay_s)
     answer: web.StreamResponse | None = None
     if fault.carried_out or not (fault.drop or fault.status):
         answer = await handler(request)
@@ -92,6 +95,8 @@ async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse
         return reply(Refused(501, UNIMPLEMENTED, "Method Not Allowed").body(), 501)
     except web.HTTPNotFound:
         return reply(Refused(404, NOT_FOUND, "Not Found").body(), 404)
+    except ConnectionError:
+        raise  # who asked is gone
     except Exception as error:  # a mistake of the fake's own: told when it ends, since clients may get over a 500
         world_of(request).crashes.append(error)
         raise
