@@ -138,6 +138,7 @@ def test_exit_status_and_log(marker: str, tmp_path: Path) -> None:
     log.write_text("before\n")
     started = Supervised.start(["sh", "-c", "echo out; echo err >&2; exit 3"], env=ENV, log=log, marker=marker)
     assert started.wait(WAIT_S) == 3
+    assert 0 <= time.time() - started.ended_at < WAIT_S
     started.stop()
     assert started.poll() == 3
     assert log.read_text() == "before\nout\nerr\n"
