@@ -48,8 +48,8 @@ def test_a_wheelhouse_is_filled_and_serves_without_an_index(
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "another-cache"))
     wheelhouse.use({"find_links": [str(house)], "offline": True})
-    for version in (None, "1"):
-        assert Path(ensure_environment(versioned(), "auto", CPU, silent, version=version)).exists()
+    for asked in (None, "1"):
+        assert Path(ensure_environment(versioned(), "auto", CPU, silent, version=asked)).exists()
     (house / "tiny_part-1.0-py3-none-any.whl").unlink()
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "a-third-cache"))
     monkeypatch.setenv("RAYLLM_HOME", str(tmp_path / "another-home"))

@@ -76,7 +76,7 @@ def test_environments_and_verbs(shell: Shell) -> None:
     """Names of what is built here."""
     (shell.folder / "home/environments/tiny-cpu-0123").mkdir(parents=True)
     assert shell("bash", "rayllm env check ").split() == ["tiny-cpu-0123"]
-    assert shell("bash", "rayllm env ").split() == ["list", "build", "check", "prune"]
+    assert shell("bash", "rayllm env ").split() == ["list", "build", "download", "check", "prune"]
 
 
 def test_kinds_of_plugins(shell: Shell) -> None:

@@ -185,7 +185,12 @@ AROUND = {
     ),
     "unknown block": (
         "name: d\nmodels: {m: {engine: vllm, source: /m}}\ngatway: {}",
-        ['f:3:1  gatway: no such key; did you mean "gateway"?   known: cluster, gateway, models, name, secrets'],
+        [
+            (
+                'f:3:1  gatway: no such key; did you mean "gateway"?'
+                "   known: cluster, gateway, models, name, packages, secrets"
+            )
+        ],
     ),
     "unknown backend": (
         "name: d\ncluster: {backend: locl}\nmodels: {m: {engine: vllm, source: /m}}",

@@ -186,6 +186,25 @@ def test_pull_knows_the_files_models(dashboard: FakeDashboard, opened: Open, sho
     assert dashboard.asked == []
 
 
+def test_up_goes_on_where_the_cluster_takes_no_jobs(
+    dashboard: FakeDashboard, opened: Open, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its replicas prepare themselves; why is told."""
+    dashboard.nodes = [node("n1", GPU=2)]
+    dashboard.jobs.status = "FAILED"
+
+    def stop(config: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    session = opened("name: demo\nmodels: {large: {engine: toy, source: /w, resources: {gpus: 2}}}")
+    monkeypatch.setattr(session, "deploy", lambda _, config: stop(config))
+    with pytest.raises(KeyboardInterrupt):  # it got as far as this
+        up(session, shown)
+    (line,) = [line for line in shown.lines if "preparation" in line]
+    assert "left to the replicas: the job rayllm-demo-" in line
+    assert "as it was told" in line
+
+
 @pytest.mark.parametrize(("pull", "models"), [(False, [["large"]]), (True, [["small", "large"]])])
 def test_up_prepares_what_holds_gpus(
     dashboard: FakeDashboard,

@@ -109,10 +109,10 @@ def env_download(
         str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
     ] = "",
 ) -> None:
-    """Fetch every package of an engine's environment as wheels, for nodes without an index.
+    """Fetch an engine's packages as wheels, for nodes without an index.
 
-    They are for this kind of machine and for the Python that runs this command. Bring the folder to the nodes, and name
-    it in the file: `packages: {find_links: [/the/folder], offline: true}`.
+    It is every package of its environment, for this kind of machine and for the Python that runs this command. Bring
+    the folder to the nodes, and name it in the file: `packages: {find_links: [/the/folder], offline: true}`.
 
     Examples:
       rayllm env download vllm --device cuda --into wheels

@@ -102,8 +102,15 @@ def _prepare(session: Session, cluster: Cluster, proposal: Proposal, progress: P
     starting = [change.name for change in proposal.changes if change.kind != "keep" and change.effect != "no restart"]
     names = [name for name in starting if name in models and (pull or models[name].resources.gpus)]
     names = [name for name in names if any(could_hold(node, models[name]) for node in proposal.nodes)]
-    if names:
+    if not names:
+        return
+    try:
         prepare(session, cluster, names, progress)
+    except UnreachableError:
+        raise
+    except ClusterError as problem:  # it takes no jobs, or ends them: each replica prepares itself
+        cause = f" ({problem.cause})" if problem.cause else ""
+        progress("preparation", f"left to the replicas: {problem.message}{cause}", done=True)
 
 
 def _require_there(session: Session, problem: ClusterError) -> Cluster:
