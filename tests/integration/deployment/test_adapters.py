@@ -68,6 +68,7 @@ def test_one_is_added_and_removed_without_a_restart(deployment: Deployment, fold
     said = deployment.rayllm("adapters", "add", "poems", str(folder / "poems"), "--to", "base")
     assert "poems is an adapter of base, loaded on 1 replica" in said
     assert pids(deployment, "poems") == {before}
+    assert deployment.rayllm("chat", "poems", "--once", "hi").startswith("fake poems pid")
     plan = deployment.rayllm("plan")
     assert f"base.adapters.poems: {folder / 'poems'}   (added by command, not in the file: it stays)" in plan
     deployment.rayllm("up")
@@ -119,7 +120,7 @@ def test_one_for_another_model_is_told_and_changes_nothing(deployment: Deploymen
     deployment.models["base"] = {**model, "adapters": {**model["adapters"], "bad": str(folder / "other")}}
     deployment.write()
     said = deployment.rayllm("up", status=1)
-    assert "✘ base  the adapter bad: " in said
+    assert "✘ base  serves without the adapter bad: " in said
     assert "is for another model" in deployment.rayllm("status", status=0)
     assert pids(deployment, "base", 1) == pids(deployment, "sql", 1)
     assert deployment.post("bad").status_code == 503

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.core.conftest import EngineOptions
 
+from rayllm import Adapters
 from rayllm.config import ConfigErrors
 from rayllm.config.schema import DeploymentConfig, ModelConfig
 
 if TYPE_CHECKING:
     from tests.unit.core.conftest import Checker
 
+    from rayllm.plugins import Plugins
+
 PAGE = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
+
+
+class LoraOptions(EngineOptions):
+    """Of an engine that takes adapters, as the page's does."""
+
+    enable_lora: bool = False
+    max_loras: int = 4
+    max_lora_rank: int = 16
+
+
+@pytest.fixture
+def plugins(plugins: Plugins) -> Plugins:
+    """With an engine that takes adapters."""
+    how = Adapters(load="/load", unload="/unload", room="max_loras", rank="max_lora_rank")
+    plugins.engines["vllm"] = replace(plugins.engines["vllm"], options=LoraOptions, adapters=how)
+    return plugins
 
 
 def test_the_pages_example_is_right(check: Checker) -> None:

@@ -159,11 +159,13 @@ def test_one_that_fails_is_taken_back(served: Callable[..., RayLLM], dashboard: 
     llm = served()
     llm.up()
     before = told(dashboard, "small")
-    with pytest.raises(DeploymentError, match=r"the adapter bad: it is for another model\n  cause  16 and 8"):
+    with pytest.raises(
+        DeploymentError, match=r"the adapter bad can't be served: it is for another model\n  cause  16 and 8"
+    ):
         llm.adapters.add("bad", "file:/bad", model="small")
     assert told(dashboard, "small") == before
     llm = served(FILE.replace("sql: file:/sql", "sql: file:/sql, bad: file:/bad"))
-    with pytest.raises(DeploymentError, match=r"✘ small  the adapter bad: it is for another model"):
+    with pytest.raises(DeploymentError, match=r"✘ small  serves without the adapter bad: it is for another model"):
         llm.up()
     found = {one.name: one.status.state for one in llm.adapters.list()}
     assert found == {"bad": "failed", "sql": "loaded"}

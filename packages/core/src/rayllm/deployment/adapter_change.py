@@ -12,7 +12,7 @@ from rayllm.cluster.admin_api import AdminApi
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.deployment import watch
 from rayllm.deployment.adapter_settings import settings_of, with_settings
-from rayllm.deployment.adapter_status import describe, failure
+from rayllm.deployment.adapter_status import describe, error_of, failed
 from rayllm.deployment.apply import PUTS
 from rayllm.deployment.lease import lease
 from rayllm.deployment.observing import observe
@@ -119,8 +119,8 @@ class Change:
         while True:
             status = patience.ask(self.observe)
             part: ModelStatus | None = status.models.get(model) if status else None
-            if part and (problem := failure(part, self._known, [name])):
-                raise problem
+            if part and (problem := failed(part, self._known, [name])):
+                raise error_of(f"the adapter {name} can't be served", problem[1])
             if part and part.state in _FAILED:
                 raise failure_of(part)
             if part and done(part):

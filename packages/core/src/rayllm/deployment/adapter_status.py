@@ -39,8 +39,10 @@ def adapters_of(settings: ModelSettings, replicas: Iterable[Mapping[str, Any]]) 
     return found
 
 
-def failure(part: ModelStatus, known: Mapping[str, float], names: Iterable[str] = ()) -> DeploymentError | None:
-    """Why an adapter can't be served, if one has failed since `known`.
+def failed(
+    part: ModelStatus, known: Mapping[str, float], names: Iterable[str] = ()
+) -> tuple[str, AdapterStatus] | None:
+    """An adapter that has failed since `known`, by name.
 
     Args:
         part: the model.
@@ -50,14 +52,14 @@ def failure(part: ModelStatus, known: Mapping[str, float], names: Iterable[str] 
     for name in names or part.adapters:
         adapter = part.adapters.get(name)
         if adapter and adapter.failed_at is not None and adapter.failed_at > known.get(f"{part.name}/{name}", 0.0):
-            return failure_of(name, adapter)
+            return name, adapter
     return None
 
 
-def failure_of(name: str, adapter: AdapterStatus) -> DeploymentError:
-    """The error of one adapter."""
+def error_of(words: str, adapter: AdapterStatus) -> DeploymentError:
+    """The error of one adapter, which begins with `words`."""
     return DeploymentError(
-        f"the adapter {name}: {adapter.message}",
+        f"{words}: {adapter.message}",
         cause=adapter.cause or None,
         cure=adapter.cure or None,
         topic="adapters",

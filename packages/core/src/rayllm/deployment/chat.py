@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rayllm.deployment.file_keys import key_headers
+from rayllm.deployment.names import require_name
 from rayllm.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def question(
     """What is asked, and where.
 
     Raises:
-        InputError: the file has no such model, or several where none is named; or there is no API key here.
+        InputError: there is no such model, or several where none is named; or there is no API key here.
         ClusterError: the cluster is not there, or not ready.
     """
     name = model or only_model(session)
-    session.require_model(name, or_alias=True)
+    require_name(session, name)
     told = {"max_tokens": max_tokens, "temperature": temperature}
     body = {"model": name, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}}
     given = {key: value for key, value in told.items() if value is not None}

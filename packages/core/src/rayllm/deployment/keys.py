@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rayllm.cluster.admin_api import AdminApi
+from rayllm.deployment.names import require_name
 from rayllm.errors import InputError
 from rayllm.serving.key_limits import KeyLimits, is_name
 
@@ -187,7 +188,7 @@ class Keys:
         if not is_name(name):
             raise InputError(f"{name!r} can't be a key's name", cure="letters, digits, `.`, `_` and `-`, at most 80")
         for model in models or ():
-            self._session.require_model(model, or_alias=True)
+            require_name(self._session, model)
 
     @contextmanager
     def _admin(self) -> Iterator[AdminApi]:

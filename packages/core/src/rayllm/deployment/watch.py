@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rayllm.backends import Progress
-from rayllm.deployment.adapter_status import failure, loading
+from rayllm.deployment.adapter_status import error_of, failed, loading
 from rayllm.deployment.patience import Patience
 from rayllm.deployment.status import ModelStatus, Status
 from rayllm.deployment.telling import Tell, nobody
@@ -105,8 +105,8 @@ class Watch:
     def _look_at(self, name: str, part: ModelStatus, status: Status) -> None:
         if part.failure and part.failure["at"] == self._known.get(name):
             part = replace(part, failure=None)
-        if part.state == "ready" and (problem := failure(part, self._known)):
-            self._fail(name, problem, status)
+        if part.state == "ready" and (problem := failed(part, self._known)):
+            self._fail(name, error_of(f"serves without the adapter {problem[0]}", problem[1]), status)
         elif part.state == "ready" and (open_ := loading(part)):
             self._progress(name, open_)
         elif part.state == "ready":

@@ -72,9 +72,10 @@ def _held() -> Iterator[str]:
         400, 'name the adapter %[var(txn.adapter)] as "model" in the body, and no model in the path', "adapter_in_path"
     )
     absent = retry_later("no replica of the model %[var(txn.model)] has the adapter %[var(txn.adapter)] right now")
+    yield "acl adapter var(txn.adapter) -m found"
     # Where the path names a model the body is not written anew, and an engine goes by the body.
-    yield f"http-request return {named.answer()} if {{ var(txn.adapter) -m found }} {{ var(txn.by_path) -m bool }}"
-    yield f"http-request set-var(txn.holder) var(txn.model),concat(/,txn.name),map_str({HOLDERS_FILE})"
+    yield f"http-request return {named.answer()} if adapter {{ var(txn.by_path) -m bool }}"
+    yield f"http-request set-var(txn.holder) var(txn.model),concat(/,txn.name),map_str({HOLDERS_FILE}) if adapter"
     yield f"http-request return {absent.answer()} if {{ var(txn.holder) -m str none }}"
     yield f"http-request set-var(txn.slot) rand({_SLOTS}) if {{ var(txn.holder) -m str * }}"
     yield (
