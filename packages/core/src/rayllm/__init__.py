@@ -33,11 +33,11 @@ if TYPE_CHECKING:
         Launch,
         MemorySettings,
         Options,
-        Shape,
     )
     from rayllm.errors import ClusterError, DeploymentError, InputError, PluginError, RayllmError
     from rayllm.events import Applied, CommandFailed, Event, ModelFailed, ModelReady, PlanMade, Removed, Scaled
     from rayllm.hookspecs import hookimpl
+    from rayllm.shape import Shape
     from rayllm.sources import FetchProgress, ModelFiles, ModelSource
 
 _HOMES = {
@@ -54,13 +54,14 @@ _HOMES = {
     "rayllm.checks": ("Check", "nvidia_driver"),
     "rayllm.engines": (
         *("Adapters", "Command", "Device", "Engine", "EngineArguments", "Environment", "Gauges", "Launch"),
-        *("MemorySettings", "Options", "Shape"),
+        *("MemorySettings", "Options"),
     ),
     "rayllm.errors": ("ClusterError", "DeploymentError", "InputError", "PluginError", "RayllmError"),
     "rayllm.events": (
         *("Applied", "CommandFailed", "Event", "ModelFailed", "ModelReady", "PlanMade", "Removed", "Scaled"),
     ),
     "rayllm.hookspecs": ("hookimpl",),
+    "rayllm.shape": ("Shape",),
     "rayllm.sources": ("FetchProgress", "ModelFiles", "ModelSource"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -103,7 +103,9 @@ def watched(opened: Open, site: Site, warnings: list[str]) -> Watched:
 
     def make(*capabilities: str) -> RayLLM:
         session = opened("name: demo\nmodels: {small: {engine: toy, source: file:/w}}", *capabilities)
+        toy = session.plugins.engines["toy"]
         session.plugins = OfCore.discover(site.points(), disabled="", heard=warnings.append)
+        session.plugins.engines["toy"] = toy
         return RayLLM(session)
 
     return make

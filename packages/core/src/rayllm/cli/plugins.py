@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plugins(context: typer.Context, json: JsonOption = False) -> None:
-    """List the installed plugins, and what the engines among them can do.
+    """List the installed plugins and what engines can do.
 
     A broken plugin is left out, with its cause; RAYLLM_PLUGINS_DISABLED=NAME,NAME leaves out any (`*`: all).
 

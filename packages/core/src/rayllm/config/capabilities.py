@@ -8,8 +8,9 @@ from typing import Any
 
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.plugin_calls import noting
-from rayllm.engines import AnyEngine, Options, Shape
+from rayllm.engines import AnyEngine, Options
 from rayllm.plugins import Plugins
+from rayllm.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from rayllm.config.engine_arguments import THIS_MACHINE
-from rayllm.engines import Device, MemorySettings, Options, Shape
+from rayllm.engines import Device, MemorySettings, Options
 from rayllm.errors import RayllmError
 from rayllm.memory.estimate import PartNeeds, part_needs
 from rayllm.memory.fit import longest_at_once, room_of, tight, too_large
@@ -18,6 +18,7 @@ from rayllm.memory.heads import cannot_split
 from rayllm.memory.model import Model, read_model
 from rayllm.paths import home
 from rayllm.plugin_faults import blaming
+from rayllm.shape import Shape
 
 if TYPE_CHECKING:
     from rayllm.cluster.hardware import Hardware

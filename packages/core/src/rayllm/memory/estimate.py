@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from rayllm.engines import MemorySettings, Shape
+from rayllm.engines import MemorySettings
 from rayllm.memory.architecture import Architecture
 from rayllm.memory.model import Model
+from rayllm.shape import Shape
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "half": 2, "float": 4, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})

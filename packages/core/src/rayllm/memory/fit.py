@@ -8,8 +8,9 @@ from math import ceil
 
 from rayllm.cluster.hardware import Hardware
 from rayllm.config.schema import Resources
-from rayllm.engines import MemorySettings, Shape
+from rayllm.engines import MemorySettings
 from rayllm.memory.estimate import PartNeeds, longest_that_fits
+from rayllm.shape import Shape
 
 GIB = 1 << 30
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rayllm.engines import Shape
 from rayllm.memory.architecture import Architecture
+from rayllm.shape import Shape
 
 
 def cannot_split(found: Architecture, shape: Shape, *, pads: bool) -> str:
