@@ -289,4 +289,5 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
         )
     file = tmp_path / "rayllm.yaml"
     file.write_text(block)
-    assert load(file, plugins, {"HF_TOKEN": "a-token", "RAYLLM_API_KEYS": "a-key-of-the-page"}).config.models
+    names = ("HF_TOKEN", "RAYLLM_API_KEYS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    assert load(file, plugins, {name: f"{name}-of-the-page" for name in names}).config.models

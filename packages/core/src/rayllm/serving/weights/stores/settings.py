@@ -24,6 +24,8 @@ SECRETS: Mapping[str, Sequence[str]] = {
     ),
 }
 """Named as the environment variables that the store's own tools read."""
+PLACES = frozenset({"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AZURE_STORAGE_ACCOUNT_NAME"})
+"""Those that say where to ask, not who does."""
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),

@@ -16,7 +16,7 @@ from rayllm.serving.secrets import place_of, secret
 from rayllm.serving.weights.kept import Remote, Repository, fetch_kept
 from rayllm.serving.weights.script_run import FetchScript
 from rayllm.serving.weights.stores.errors import explain
-from rayllm.serving.weights.stores.settings import LIBRARIES, QUIET, SECRETS
+from rayllm.serving.weights.stores.settings import LIBRARIES, PLACES, QUIET, SECRETS
 from rayllm.serving.weights.stores.uri import StoreUri, parse_store
 from rayllm.sources import FetchProgress
 
@@ -50,6 +50,7 @@ def environment_of(scheme: str) -> Environment:
 
 def asked_of(uri: StoreUri, given: dict[str, str]) -> dict[str, Any]:
     """What the script has to know of a place, with the environment variables that secrets stand in for."""
+    credentials = [name for name in SECRETS[uri.scheme] if name not in PLACES]
     return {
         "scheme": uri.scheme,
         "bucket": uri.bucket,
@@ -58,7 +59,7 @@ def asked_of(uri: StoreUri, given: dict[str, str]) -> dict[str, Any]:
         "place": uri.place,
         "environ": given,
         # A key of the file's with a session token of the node's would be refused.
-        "instead_of": SECRETS[uri.scheme] if given else (),
+        "instead_of": credentials if given.keys() & set(credentials) else (),
     }
 
 
