@@ -267,7 +267,9 @@ def configuration_page(plugins: Plugins) -> str:
     blocks = ["# Reference of the configuration file", NOTE, about]
     blocks += model_blocks(block_schema(DeploymentConfig), "The file")
     core = next(info for info in plugins.infos if info.distribution == "rayllm-core")
-    others = [path.stem for path in sorted((ROOT / "packages").iterdir()) if path.name != "core"]
+    projects = sorted((ROOT / "packages").glob("*/pyproject.toml"))
+    plugged = [file.parent.name for file in projects if "[project.entry-points.rayllm]" in file.read_text()]
+    others = [name for name in plugged if name != "core"]
     blocks += options_of(plugins, core)
     links = "\n".join(f"- [`{name}`]({name}.md)" for name in others)
     return joined([*blocks, "## Options of other plugins", links])

@@ -213,8 +213,10 @@ def test_plugins_of_other_names_are_told_once_they_are_loaded(watched: Watched, 
     site.add("used", LOG, point="engine-used")
     site.add("unused", LOG, point="engine-unused")
     llm = watched()
+    toy = llm.session.plugins.engines["toy"]
     assert "used" not in llm.session.plugins.engines
     llm.session.plugins = OfCore.discover(site.points(), disabled="")
+    llm.session.plugins.engines["toy"] = toy
     with pytest.raises(KeyError):
         llm.session.plugins.engines["used"]
     llm.plan()
