@@ -75,9 +75,7 @@ class Rank:
         self._prepared = await prepare(self._spec, self)
 
     def said(self) -> str:
-        """How far it is."""
-        if self._process:
-            return next(iter(tail(self._log, 1)), "")
+        """How far its preparation is."""
         return self._detail
 
     def detail(self, detail: str) -> None:
@@ -112,11 +110,10 @@ class Rank:
         )
 
     async def ended(self) -> End:
-        """Return when the process has ended, and all that it started."""
+        """Return when the process has ended; its reaper ends what that started."""
         process = self._process
         assert process is not None  # noqa: S101  asked after `start`
         status = await asyncio.to_thread(process.wait)
-        await asyncio.to_thread(process.stop)
         return End(process.ended_at, status, tail(self._log))
 
     async def stop(self) -> None:
