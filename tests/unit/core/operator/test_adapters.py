@@ -221,3 +221,13 @@ def test_somebody_else_puts_at_the_same_time(served: Callable[..., RayLLM], dash
     dashboard.before_puts.extendleft([lambda _: None] * 3)
     with pytest.raises(ClusterError, match="somebody else keeps replacing"):
         llm.adapters.remove("poems")
+
+
+def test_a_key_may_have_one_that_came_by_command(served: Callable[..., RayLLM]) -> None:
+    """The file does not know it, the cluster does; what neither knows is refused."""
+    llm = served()
+    llm.up()
+    llm.adapters.add("poems", "file:/poems", model="small")
+    assert llm.keys.add("me", models=["poems", "sql", "small"]).name == "me"
+    with pytest.raises(InputError, match="no model 'poem'"):
+        llm.keys.add("you", models=["poem"])

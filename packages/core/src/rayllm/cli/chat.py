@@ -56,12 +56,13 @@ def chat(
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.deployment.chat import only_model
+    from rayllm.deployment.names import require_name
     from rayllm.errors import InputError
 
     output = Output()
     llm = open_file(file, output)
     name = model or only_model(llm.session)
-    llm.session.require_model(name, or_alias=True)
+    require_name(llm.session, name)
     talk = Conversation(llm, name, output, system=system, max_tokens=max_tokens, temperature=temperature)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is no text is for the model to make sense of
