@@ -127,7 +127,7 @@ def _refused(status: int, code: str, method: str, start_response: Any) -> list[b
     return [] if method == "HEAD" else [body]
 
 
-class _Quiet(WSGIRequestHandler):  # type: ignore[misc] - without types
+class _Quiet(WSGIRequestHandler):  # type: ignore[misc]  # it has no types
     """Says nothing, and keeps connections open as S3 does."""
 
     protocol_version = "HTTP/1.1"
