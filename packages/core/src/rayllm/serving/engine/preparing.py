@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rayllm.engines import AnyEngine, Command, Device, Launch, Options
-from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
 from rayllm.serving import where
 from rayllm.serving.directory.state import LaterReport
-from rayllm.serving.prepare import wheelhouse
-from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.before_start import require_device, require_fit
 from rayllm.serving.prepare.devices import detect
-from rayllm.serving.prepare.environments import ensure_environment, facts_of
+from rayllm.serving.prepare.environments import facts_of
+from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_weights
 from rayllm.serving.spec import ModelSpec
-from rayllm.serving.weights.ensure import ensure_weights
-from rayllm.serving.weights.shape import require_model
 
 
 class Teller(Protocol):
@@ -66,18 +62,6 @@ class Prepared:
         return list(self.engine.commands(launch))
 
 
-def engine_of(spec: ModelSpec, plugins: Plugins) -> AnyEngine:
-    """The engine that a model names.
-
-    Raises:
-        DeploymentError: its plugin is not on this node, or is broken.
-    """
-    if engine := plugins.engines.get(spec.engine):
-        return engine
-    broken = "; ".join(f"{info.name}: {info.cause}" for info in plugins.infos if info.state == "broken")
-    raise DeploymentError(f"no engine {spec.engine!r} on this node", cause=broken or None, topic="plugin")
-
-
 async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     """Make this node ready for the engine.
 
@@ -86,29 +70,15 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     """
     plugins = Plugins.discover()
     engine, device = engine_of(spec, plugins), detect(spec.gpus)
-    wheelhouse.use(spec.packages)
     await teller.enter("environment")
     gpus = await asyncio.to_thread(require_device, device, where.gpu_ids())
-    python = await asyncio.to_thread(
-        ensure_environment, engine, spec.environment, device, teller.detail, version=spec.version
-    )
+    python = await asyncio.to_thread(prepare_environment, spec, engine, device, teller.detail)
     teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
     await asyncio.to_thread(
         require_fit, engine, device, python=python, version=spec.version, gpus=gpus, report=teller.detail
     )
-    await asyncio.to_thread(
-        check_arguments,
-        engine,
-        spec.options,
-        environment=spec.environment,
-        version=spec.version,
-        python=python,
-        device=device,
-        report=teller.detail,
-    )
     await teller.enter("weights")
-    folder = await asyncio.to_thread(ensure_weights, spec.source, plugins, python, teller.detail)
-    await asyncio.to_thread(require_model, folder, spec.options, device)
+    folder = await asyncio.to_thread(prepare_weights, spec, plugins, python, device, teller.detail)
     options = engine.options.model_validate_json(json.dumps(spec.options))
     return Prepared(
         spec=spec, plugins=plugins, engine=engine, options=options, device=device, python=python, folder=folder

@@ -20,14 +20,11 @@ from rayllm.errors import RayllmError
 from rayllm.faults import from_system
 from rayllm.paths import home
 from rayllm.plugins import Plugins
-from rayllm.serving.prepare import wheelhouse
-from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.devices import detect
-from rayllm.serving.prepare.environments import ensure_environment, environment_of, facts_of, finished, folder_of
+from rayllm.serving.prepare.environments import environment_of, facts_of, finished, folder_of
+from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_weights
 from rayllm.serving.prepare.room import in_words, nearest_existing
 from rayllm.serving.spec import ModelSpec
-from rayllm.serving.weights.ensure import ensure_weights
-from rayllm.serving.weights.shape import require_model
 
 COUNT_S = 1.0
 """Seconds between two reports that only count (`12 of 93 MB`): all that is told is kept until the job ends."""
@@ -37,8 +34,6 @@ def main(asked: str) -> int:
     """Prepare for every model; 1 if one could not be."""
     told = json.loads(asked)
     plugins = Plugins.discover()
-    for args in told["models"][:1]:  # the file's, so the same for all
-        wheelhouse.use(args.get("packages"))
     preparations = [Preparation(ModelSpec.from_args(args), plugins) for args in told["models"]]
     return max([one.run(weights=told["weights"]) for one in preparations], default=0)
 
@@ -68,31 +63,19 @@ class Preparation:
 
     def _environment(self) -> tuple[str, Device]:
         spec = self.spec
-        engine = self.plugins.engines.get(spec.engine)
-        if engine is None:
-            raise RayllmError(f"no engine {spec.engine!r} on this node", topic="plugin")
+        engine = engine_of(spec, self.plugins)
         device = detect(spec.gpus)
         wanted = environment_of(engine, device, spec.version)
         if spec.environment == "auto" and wanted.disk and not finished(folder_of(engine.name, wanted, device)):
             self._tell(detail=f"needs {in_words(wanted.disk)} or more, {_free()} free")
-        python = ensure_environment(engine, spec.environment, device, self._report, version=spec.version)
+        python = prepare_environment(spec, engine, device, self._report)
         facts = facts_of(engine, python, device)
-        check_arguments(
-            engine,
-            spec.options,
-            environment=spec.environment,
-            version=spec.version,
-            python=python,
-            device=device,
-            report=self._report,
-        )
         self._tell(done=facts["environment"], version=facts["version"], free=_free())
         return python, device
 
     def _weights(self, python: str, device: Device) -> None:
         self.step = "weights"
-        folder = ensure_weights(self.spec.source, self.plugins, python, self._report)
-        require_model(folder, self.spec.options, device)
+        folder = prepare_weights(self.spec, self.plugins, python, device, self._report)
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         self._tell(done=str(folder), size=in_words(size), free=_free())
 
