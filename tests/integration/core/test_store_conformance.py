@@ -75,7 +75,7 @@ class TestGs(SourceConformance):
 
         of_nobody(monkeypatch, tmp_path)
         monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)  # so that what the server sets is taken back
-        with FakeGCSServer() as server:
+        with FakeGCSServer() as server, server._process.stderr:  # which it would leave open
             files = gcsfs.core.GCSFileSystem(token="anon", endpoint_url=server.url, skip_instance_cache=True)
             files.mkdir("models")
             files.pipe({f"models/{name}": content for name, content in FILES.items()})
