@@ -35,7 +35,8 @@ class LoraOptions(EngineOptions):
 def plugins(plugins: Plugins) -> Plugins:
     """With an engine that takes adapters."""
     how = Adapters(load="/load", unload="/unload", room="max_loras", rank="max_lora_rank")
-    plugins.engines["vllm"] = replace(plugins.engines["vllm"], options=LoraOptions, adapters=how)
+    vllm = plugins.engines["vllm"]
+    plugins.engines["vllm"] = replace(vllm, options=LoraOptions, adapters=how, capabilities={"gguf", "lora"})
     return plugins
 
 

@@ -50,6 +50,8 @@ def test_every_option_reaches_the_server() -> None:
         "fail_rank": 0,
         "crash_after": 0,
         "hang_after": 0,
+        "max_loras": 2,
+        "max_lora_rank": 8,
     }
     argv = command(FakeOptions.model_validate({**told, "enable_lora": True})).argv
     assert len(argv) == len(command(FakeOptions()).argv) + len(told) + 1

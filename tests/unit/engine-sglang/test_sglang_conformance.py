@@ -20,7 +20,6 @@ class TestSglang(EngineConformance):
         {"enable_lora": True, "lora_backend": "triton"},
     )
     feature_options = {  # noqa: RUF012
-        "lora": {"enable_lora": True},
         "tools": {"tool_call_parser": "qwen"},
         "embeddings": {"embedding": True},
         "multi-node": {"tp_size": 2},

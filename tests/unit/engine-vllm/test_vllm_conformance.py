@@ -19,7 +19,6 @@ class TestVllm(EngineConformance):
     )
     feature_options = {  # noqa: RUF012
         "multi-node": {"tensor_parallel_size": 2},
-        "lora": {"enable_lora": True},
         "tools": {"tool_call_parser": "hermes"},
         "embeddings": {"runner": "pooling", "convert": "embed"},
         "rerank": {"runner": "pooling", "convert": "classify"},

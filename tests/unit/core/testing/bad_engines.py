@@ -247,12 +247,11 @@ BADS = [
         "told['environment'] = dict.fromkeys(['cpu', 'cuda'], Environment(()))",
         "it has an environment for cuda, and no launch starts there",
     ),
-    Bad("test_a_declared_feature_changes_the_command", "told['capabilities'] = {'lora'}", "it declares lora"),
     Bad(
         "test_a_declared_feature_changes_the_command",
-        "told['capabilities'] = {'lora'}",
+        "told['capabilities'] |= {'tools'}",
         "changes nothing in the command",
-        {"feature_options": {"lora": {"fault": "none"}}},
+        {"feature_options": {"tools": {"fault": "none"}}},
     ),
     Bad(
         "test_a_declared_feature_changes_the_command",

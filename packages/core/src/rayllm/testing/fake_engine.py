@@ -43,8 +43,7 @@ class FakeOptions(Options):
 
 def commands(launch: Launch[FakeOptions]) -> list[Command]:
     """The processes of a replica, run by the node's own Python; the ranks meet, and do nothing more for one another."""
-    ours = {"max_loras", "max_lora_rank"}
-    told = launch.options.model_dump(exclude_none=True, exclude_defaults=True, exclude=ours)
+    told = launch.options.model_dump(exclude_none=True, exclude_defaults=True)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
     where = ["--host", launch.host, "--port", str(launch.port)]
     what = ["--model", launch.model_name, "--model-path", launch.model_path]

@@ -17,8 +17,6 @@ from rayllm.testing.engine_kit.description_rules import DescriptionRules
 from rayllm.testing.plugin_rules import installed
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - what is looked for
-_BY_OPTION = frozenset({"lora"})
-"""Features that no engine has switched on by itself."""
 
 
 class CommandRules(DescriptionRules):
@@ -150,10 +148,7 @@ class CommandRules(DescriptionRules):
         """Where an option switches it on."""
         engine, base = self._found(), self._blocks()[0]
         declared = {word for kind in engine.devices for word in engine.can(kind)}
-        if bare := sorted(_BY_OPTION & declared - set(self.feature_options)):
-            do = f"tell the kit: feature_options = {{{bare[0]!r}: {{OPTION: VALUE}}}}"
-            self._broken(f"it declares {bare[0]}, and no option switches that on", do)
-        for feature, block in self.feature_options.items():
+        for feature, block in {**_by_adapters(engine), **self.feature_options}.items():
             if feature not in declared:
                 self._broken(f"{dict(block)} switches on {feature}, which it does not declare", "declare it")
             if samples.said(engine, {**base, **block}) == samples.said(engine, base):
@@ -181,6 +176,12 @@ def _problems(file: Path) -> list[str]:
     except ConfigErrors as errors:
         return [problem.message for problem in errors.problems if problem.name.startswith("models.m")]
     return []
+
+
+def _by_adapters(engine: AnyEngine) -> dict[str, Mapping[str, Any]]:
+    """The option that lets an engine take adapters; where there is none, another rule says so."""
+    field = engine.options.model_fields.get(engine.adapters.switch) if engine.adapters else None
+    return {"lora": {engine.adapters.switch: True}} if engine.adapters and field and field.annotation is bool else {}
 
 
 def _commands(engine: AnyEngine, launch: Launch[Options]) -> list[Any]:

@@ -68,7 +68,7 @@ class DescriptionRules(EngineRules):
     def test_its_adapters_can_be_loaded(self) -> None:
         """An engine with `lora` says how, with paths that are not for clients and options that it has."""
         engine, how = self._found(), self._found().adapters
-        if (how is not None) != ("lora" in engine.capabilities):
+        if (how is not None) != any("lora" in engine.can(kind) for kind in engine.devices):
             both = "lora without Engine.adapters" if how is None else "Engine.adapters without lora"
             self._broken(f"it declares {both}", "declare both, or neither")
         if how is None:

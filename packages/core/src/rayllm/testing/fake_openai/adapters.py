@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ class Adapters:
     model: str
     """The model's name."""
     enabled: bool
+    most: int
+    """How many it holds."""
+    highest: int
+    """The highest rank of any."""
     loaded: dict[str, str] = field(default_factory=dict)
     """Folders, by name."""
 
@@ -28,8 +33,13 @@ class Adapters:
         if asked.endswith("/v1/load_lora_adapter"):
             if name in self.loaded:
                 raise Failure(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput")
-            if not Path(str(body.get("lora_path")), "adapter_config.json").is_file():
+            config = Path(str(body.get("lora_path")), "adapter_config.json")
+            if not config.is_file():
                 raise Failure(404, f"Loading lora {name} failed: No adapter found for {body.get('lora_path')}")
+            if (rank := json.loads(config.read_text()).get("r", 0)) > self.highest:
+                raise Failure(400, f"LoRA rank {rank} is greater than max_lora_rank {self.highest}.", "BadRequestError")
+            if len(self.loaded) >= self.most:
+                raise Failure(400, f"No free lora slots: {self.most} are taken.", "BadRequestError")
             self.loaded[name] = str(body["lora_path"])
         elif self.loaded.pop(name, None) is None:
             raise Failure(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")

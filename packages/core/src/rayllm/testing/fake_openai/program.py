@@ -86,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--meet", metavar="HOST:PORT", help="where they meet, on rank 0's node")
     parser.add_argument("--fail-rank", type=int, default=0, metavar="N", help="the rank that --fail-start is for")
     parser.add_argument("--enable-lora", choices=["True"], help="take adapters, at /v1/load_lora_adapter")
+    parser.add_argument("--max-loras", type=int, default=3, metavar="N", help="adapters that it holds, at most")
+    parser.add_argument("--max-lora-rank", type=int, default=16, metavar="N", help="the highest rank of any")
     told = vars(parser.parse_args(arguments))
     meeting = meeting_of(told)
     model_path, host, port = told.pop("model_path"), told.pop("host"), told.pop("port")

@@ -41,6 +41,8 @@ class Knobs:
     crash_after: int | None = None
     hang_after: int | None = None
     enable_lora: str | None = None
+    max_loras: int = 3
+    max_lora_rank: int = 16
 
 
 @dataclass
@@ -58,7 +60,10 @@ class Server:
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.adapters = Adapters(self.knobs.model, self.knobs.enable_lora is not None)
+        knobs = self.knobs
+        self.adapters = Adapters(
+            knobs.model, knobs.enable_lora is not None, most=knobs.max_loras, highest=knobs.max_lora_rank
+        )
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until the client hangs up, which also ends a request in work."""
