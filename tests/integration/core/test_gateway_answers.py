@@ -110,7 +110,7 @@ def test_nobody_can_answer(gateway: Any) -> None:
         error = error_of((answer.status, json.loads(answer.read())), 503)
     assert answer.headers["retry-after"] == "5"
     assert error["message"] == "no replica of the model a can answer right now"
-    line = '"name":"a","model":"a","replica":"serve-proxy","status":503'
+    line = '"name":"a","model":"a","adapter":"-","replica":"serve-proxy","status":503'
     gateway.until(lambda: line in gateway.log.read_text())
     assert "secret-key" not in gateway.log.read_text()
 
