@@ -345,6 +345,7 @@ def test_the_access_log(gateway: Any, raw: RawEngine) -> None:
         "path": CHAT,
         "name": "a",
         "model": "a",
+        "adapter": "-",
         "replica": "raw",
         "status": 200,
         "state": "--",
