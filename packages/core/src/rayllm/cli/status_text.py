@@ -91,7 +91,7 @@ def _facts(part: ModelStatus) -> dict[str, str]:
     replicas = config.pop("replicas", None)
     if isinstance(replicas, dict):
         replicas = f"{replicas['min']} to {replicas['max']}, {replicas['target_ongoing']:g} requests each"
-    shown = {key: config[key] for key in ("engine", "version", "source", "environment") if config.get(key)}
+    shown = {key: config[key] for key in ("engine", "version", "image", "source", "environment") if config.get(key)}
     facts: dict[str, Any] = {"endpoint": part.endpoint, **shown, "replicas": replicas}
     facts["options"] = ", ".join(f"{name}: {as_written(value)}" for name, value in options.items())
     if accelerator := config.pop("accelerator", None):

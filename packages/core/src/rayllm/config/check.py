@@ -16,6 +16,7 @@ from rayllm.config.capabilities import check_capabilities, check_shape
 from rayllm.config.certificate import check_certificate
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.engine_arguments import check_engine_arguments
+from rayllm.config.image import check_image
 from rayllm.config.plugin_calls import noting
 from rayllm.config.problems import ConfigErrors
 from rayllm.config.routing import check_routing
@@ -152,6 +153,7 @@ def _check_model(document: Document, plugins: Plugins, path: KeyPath, model: dic
     check_name(document, path)
     check_source(document, plugins, (*path, "source"), model.get("source"))
     check_environment(document, (*path, "environment"), model.get("environment", "auto"))
+    check_image(document, path, model)
     check_replicas(document, (*path, "replicas"), model.get("replicas"))
     name = model.get("engine")
     engine = _pick(document, plugins, "engine", name, (*path, "engine"))

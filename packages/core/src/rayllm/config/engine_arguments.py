@@ -45,8 +45,10 @@ def check_engine_arguments(
     if device.kind not in arguments.pinned:
         return  # the engine does not run on it, which is said elsewhere
     environment, version = model.get("environment", "auto"), model.get("version")
-    if environment == "auto" and _is_made_for(engine, device, version):
-        known: ArgumentList | None = read_list(arguments.pinned[device.kind])
+    if model.get("image"):
+        known: ArgumentList | None = None  # whatever version is in it, it will complain itself
+    elif environment == "auto" and _is_made_for(engine, device, version):
+        known = read_list(arguments.pinned[device.kind])
     else:
         here = THIS_MACHINE in capabilities and isinstance(environment, str)
         python = _python(engine, environment, version, device) if here else None

@@ -20,6 +20,10 @@ Accelerator = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9
 """A name of `ray.util.accelerators`, or of one's own."""
 
 
+ImageName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$", max_length=300)]
+"""Of an OCI image, as after `docker pull`."""
+
+
 class Strict(BaseModel):
     """Base of every block: an unknown key or a wrong type is an error, never a guess."""
 
@@ -114,6 +118,9 @@ class ModelConfig(Strict):
     version: str | None = None
     """Of the engine: `"0.32.0"`, or `"0.32"` for the newest that begins so. Without it, the one that the engine's
     plugin is made for. Another is built in an environment of its own, beside."""
+    image: ImageName | None = None
+    """A container image that holds the engine, which podman or docker on the nodes runs. It stands for an environment:
+    neither `environment` nor `version` goes with it."""
     replicas: Annotated[int, Field(ge=1)] | ReplicaRange = 1
     """How many copies serve the model: a fixed number, or a range that follows the load."""
     resources: Resources = Field(default_factory=Resources)

@@ -41,6 +41,7 @@ BOUNDS = {
 PATTERNS = {
     r"^[a-z0-9]+(-[a-z0-9]+)*$": "lower case words joined by single dashes",
     r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$": "letters, digits, `.`, `_` and `-`, with no mark at either end",
+    r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$": "an image's name like vllm/vllm-openai:v0.33.0",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, and no digit first,",
 }
 SENTENCES = {

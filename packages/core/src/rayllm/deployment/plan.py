@@ -126,6 +126,7 @@ def _summary(name: str, app: Json) -> str:
         return f"{scheme}://{args['host']}:{args['port']}"
     weights = args["source"].rstrip("/").rpartition("/")[2] or args["source"]
     engine = " ".join(filter(None, [args["engine"], args.get("version")]))
+    engine += f" in {args['image']}" if args.get("image") else ""
     return " · ".join([engine, weights, _replicas(app["deployments"][0]), f"needs {_needs(args)}"])
 
 

@@ -50,6 +50,7 @@ def model_spec(
         source=model.source,
         environment=model.environment,
         version=model.version,
+        image=model.image,
         packages=packages.model_dump() if packages else None,
         options=model.options,
         gpus=model.resources.gpus,

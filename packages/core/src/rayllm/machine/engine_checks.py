@@ -13,6 +13,8 @@ from rayllm.engines import AnyEngine, Device
 from rayllm.machine.environments import state_of
 from rayllm.paths import home
 from rayllm.plugins import Plugins
+from rayllm.serving.containers.images import has_image
+from rayllm.serving.containers.runtime import find_runtime
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.prepare import interpreters
 from rayllm.serving.prepare.devices import detect
@@ -34,6 +36,8 @@ def probes(plugins: Plugins, checked: Checked | None) -> dict[str, Callable[[], 
         "disk": lambda: disk_checks(wanted),
         "gpu": lambda: gpu_checks(checked),
     }
+    if checked and (images := sorted({model.image for model in checked.config.models.values() if model.image})):
+        asked["image"] = lambda: image_checks(images)
     if checked:
         gateway = checked.config.gateway
         asked["gateway port"] = partial(port_checks, checked.config.name, gateway.host, gateway.port)
@@ -53,7 +57,9 @@ def _wanted(plugins: Plugins, checked: Checked | None) -> Iterator[Wanted]:
     else:
         models = checked.config.models.values()
         asked = [
-            (plugins.engines[model.engine], model.environment, model.version, model.resources.gpus) for model in models
+            (plugins.engines[model.engine], model.environment, model.version, model.resources.gpus)
+            for model in models
+            if not model.image
         ]
     for engine, choice, version, gpus in asked:
         device = detect(gpus)
@@ -82,6 +88,19 @@ def environment_checks(wanted: Wanted) -> Iterator[Check]:
     else:
         size = f" (about {in_words(environment.disk)})" if environment.disk else ""
         yield Check(name=name, detail=f"not built yet: the first start builds it{size}, or `rayllm env build`")
+
+
+def image_checks(images: Iterable[str]) -> Iterator[Check]:
+    """Whether this machine can run them, and has them.
+
+    Raises:
+        DeploymentError: there is no podman or docker that answers.
+    """
+    runtime = find_runtime()
+    for image in images:
+        there = has_image(runtime, image)
+        detail = f"{runtime.kind} has {image}" if there else f"{image} is not here yet: the first start pulls it"
+        yield Check(name="image", detail=detail)
 
 
 def disk_checks(wanted: Iterable[Wanted]) -> Iterator[Check]:

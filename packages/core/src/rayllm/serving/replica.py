@@ -78,7 +78,7 @@ class EngineReplica:
                 model=self.spec.model,
                 folder=self._prepared.folder,
                 highest=getattr(self._prepared.options, how.rank),
-                fetch=partial(fetch_adapter, plugins=self._prepared.plugins),
+                fetch=partial(fetch_adapter, plugins=self._prepared.plugins, image=self.spec.image),
                 tell=lambda told: self._member.tell_now({"adapters": told}),
             )
         if self._holding:
@@ -149,13 +149,15 @@ class EngineReplica:
             report=self._member.detail,
         )
         await self._member.enter("starting")
+        marker, gpus = self._marker, where.gpu_ids()
         self._running = RunningEngine.start(
             engine,
             command,
             base_url=f"http://{HOST}:{self._port.number}",
             log=where.ray_logs() / self._first_report()["log"],
-            marker=self._marker,
-            gpu_ids=where.gpu_ids(),
+            marker=marker,
+            gpu_ids=gpus,
+            container=await asyncio.to_thread(self._prepared.container, command, marker, gpus),
         )
         serving = self._running.wait_until_serving(engine, self.spec.model, self._member.detail)
         await self._ranks.beside(serving, self._running, engine, "stopped while starting", "engine-start")

@@ -36,6 +36,7 @@ class ModelSpec:
     source: str
     environment: str = "auto"
     version: str | None = None
+    image: str | None = None
     packages: Mapping[str, Any] | None = None
     """The file's `packages:` block, if it has one."""
     options: Mapping[str, Any] = field(default_factory=dict)

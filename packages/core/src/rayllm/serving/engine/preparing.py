@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +13,15 @@ from typing import Any, Protocol
 from rayllm.engines import AnyEngine, Command, Device, Launch, Options
 from rayllm.plugins import Plugins
 from rayllm.serving import where
+from rayllm.serving.containers.command import PYTHON
+from rayllm.serving.containers.container import Container, contain, remove_orphans
+from rayllm.serving.containers.runtime import Runtime
 from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.prepare.before_start import require_device, require_fit
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import facts_of
-from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_weights
-from rayllm.serving.spec import ModelSpec
+from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_image, prepare_weights
+from rayllm.serving.spec import ModelSpec, app_name
 
 
 class Teller(Protocol):
@@ -43,7 +48,10 @@ class Prepared:
     """The model's, as the engine's own type."""
     device: Device
     python: str
+    """The engine's interpreter: a path, or what it is called in the image."""
     folder: Path
+    runtime: Runtime | None = None
+    """What runs the model's image, if it has one."""
 
     def commands(self, **places: Any) -> list[Command]:
         """The engine's commands; `places` are the fields of `Launch` that say where its processes are."""
@@ -61,6 +69,20 @@ class Prepared:
         )
         return list(self.engine.commands(launch))
 
+    def container(self, command: Command, marker: str, gpu_ids: Sequence[str]) -> Container | None:
+        """What runs one of the `commands` in the model's image; None for a model without. `marker`: whose it is."""
+        if self.runtime is None or self.spec.image is None:
+            return None
+        return contain(
+            self.runtime,
+            self.spec.image,
+            command,
+            marker=marker,
+            folder=self.folder,
+            gpu_ids=gpu_ids,
+            memory=self.spec.memory,
+        )
+
 
 async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     """Make this node ready for the engine.
@@ -72,14 +94,28 @@ async def prepare(spec: ModelSpec, teller: Teller) -> Prepared:
     engine, device = engine_of(spec, plugins), detect(spec.gpus)
     await teller.enter("environment")
     gpus = await asyncio.to_thread(require_device, device, where.gpu_ids())
-    python = await asyncio.to_thread(prepare_environment, spec, engine, device, teller.detail)
-    teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
-    await asyncio.to_thread(
-        require_fit, engine, device, python=python, version=spec.version, gpus=gpus, report=teller.detail
-    )
+    runtime = None
+    if spec.image:
+        python, runtime = PYTHON, await asyncio.to_thread(prepare_image, spec.image, teller.detail)
+        teller.tell({"version": "", "environment": spec.image, "device": device.kind})
+        await asyncio.to_thread(remove_orphans, runtime, app_name(spec.deployment, spec.model))
+    else:
+        python = await asyncio.to_thread(prepare_environment, spec, engine, device, teller.detail)
+        teller.tell(await asyncio.to_thread(facts_of, engine, python, device))
+        await asyncio.to_thread(
+            require_fit, engine, device, python=python, version=spec.version, gpus=gpus, report=teller.detail
+        )
     await teller.enter("weights")
-    folder = await asyncio.to_thread(prepare_weights, spec, plugins, python, device, teller.detail)
+    here = sys.executable if spec.image else python
+    folder = await asyncio.to_thread(prepare_weights, spec, plugins, here, device, teller.detail)
     options = engine.options.model_validate_json(json.dumps(spec.options))
     return Prepared(
-        spec=spec, plugins=plugins, engine=engine, options=options, device=device, python=python, folder=folder
+        spec=spec,
+        plugins=plugins,
+        engine=engine,
+        options=options,
+        device=device,
+        python=python,
+        folder=folder,
+        runtime=runtime,
     )

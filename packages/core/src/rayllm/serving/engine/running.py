@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rayllm.engines import AnyEngine, Command
 from rayllm.errors import DeploymentError
+from rayllm.serving.containers.container import Container
 from rayllm.serving.engine.client import FAULTS, EngineClient
 from rayllm.serving.engine.ending import ending
 from rayllm.serving.engine.environ import engine_env
@@ -28,16 +29,28 @@ class RunningEngine:
     process: Supervised
     client: EngineClient
     log: Path
+    container: Container | None = None
+    """What the engine runs in; `process` is then its client."""
 
     @classmethod
     def start(
-        cls, engine: AnyEngine, command: Command, *, base_url: str, log: Path, marker: str, gpu_ids: list[str]
+        cls,
+        engine: AnyEngine,
+        command: Command,
+        *,
+        base_url: str,
+        log: Path,
+        marker: str,
+        gpu_ids: list[str],
+        container: Container | None = None,
     ) -> RunningEngine:
-        """Start the process; its output goes to `log`."""
+        """Start the process, in `container` if there is one; its output goes to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        env = engine_env(os.environ, command, gpu_ids)
-        process = Supervised.start(command.argv, env=env, log=log, marker=marker)
-        return cls(process=process, client=EngineClient(base_url, command, engine.gauges), log=log)
+        argv = container.argv if container else command.argv
+        env = container.env if container else engine_env(os.environ, command, gpu_ids)
+        process = Supervised.start(argv, env=env, log=log, marker=marker)
+        client = EngineClient(base_url, command, engine.gauges)
+        return cls(process=process, client=client, log=log, container=container)
 
     async def wait_until_serving(self, engine: AnyEngine, model: str, report: Callable[[str], None]) -> None:
         """Return after the engine's first real answer; meanwhile `report` gets its last log line.
@@ -68,9 +81,15 @@ class RunningEngine:
     def failure(self, engine: AnyEngine, what: str, *, topic: str) -> DeploymentError:
         """What a person needs to know about an engine that died or fails."""
         status, lines = self.process.poll(), tail(self.log)
+        if self.container:
+            if refused := self.container.refused(status, lines):
+                return refused
+            status = self.container.status(status)
         return ending(engine, "the engine", what, status=status, lines=lines, topic=topic)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """End the process and everything it started."""
         await self.client.close()
         await asyncio.to_thread(self.process.stop, grace_s)
+        if self.container:
+            await asyncio.to_thread(self.container.remove)

@@ -7,6 +7,8 @@ from pathlib import Path
 from rayllm.engines import AnyEngine, Device
 from rayllm.errors import DeploymentError
 from rayllm.plugins import Plugins
+from rayllm.serving.containers.images import ensure_image
+from rayllm.serving.containers.runtime import Runtime, find_runtime
 from rayllm.serving.prepare import wheelhouse
 from rayllm.serving.prepare.arguments import check_arguments
 from rayllm.serving.prepare.environments import ensure_environment
@@ -46,6 +48,17 @@ def prepare_environment(spec: ModelSpec, engine: AnyEngine, device: Device, repo
         report=report,
     )
     return python
+
+
+def prepare_image(image: str, report: FetchProgress) -> Runtime:
+    """What runs the image, which it holds.
+
+    Raises:
+        RayllmError: nothing can, or the image can't be had; with cause and cure.
+    """
+    runtime = find_runtime()
+    ensure_image(runtime, image, report)
+    return runtime
 
 
 def prepare_weights(spec: ModelSpec, plugins: Plugins, python: str, device: Device, report: FetchProgress) -> Path:

@@ -22,7 +22,7 @@ from rayllm.paths import home
 from rayllm.plugins import Plugins
 from rayllm.serving.prepare.devices import detect
 from rayllm.serving.prepare.environments import environment_of, facts_of, finished, folder_of
-from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_weights
+from rayllm.serving.prepare.model import engine_of, prepare_environment, prepare_image, prepare_weights
 from rayllm.serving.prepare.room import in_words, nearest_existing
 from rayllm.serving.spec import ModelSpec
 
@@ -65,6 +65,10 @@ class Preparation:
         spec = self.spec
         engine = engine_of(spec, self.plugins)
         device = detect(spec.gpus)
+        if spec.image:
+            prepare_image(spec.image, self._report)
+            self._tell(done=spec.image, version="", free=_free())
+            return sys.executable, device
         wanted = environment_of(engine, device, spec.version)
         if spec.environment == "auto" and wanted.disk and not finished(folder_of(engine.name, wanted, device)):
             self._tell(detail=f"needs {in_words(wanted.disk)} or more, {_free()} free")
