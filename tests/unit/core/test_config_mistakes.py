@@ -48,7 +48,8 @@ FIELDS = {
         "replica: 2",
         (
             '6:5  models.m.replica: no such key; did you mean "replicas"?'
-            "   known: adapters, drain_s, engine, environment, image, options, replicas, resources, routing, source, version"
+            "   known: adapters, drain_s, engine, environment, image, options, replicas, resources, routing, "
+            "source, version"
         ),
     ),
     "unknown key in a block": (
