@@ -38,7 +38,7 @@ class Faults:
     private: bool = False
     """What is not signed is refused."""
     before_head: Callable[[], None] | None = None
-    """Done once before an object's facts are told."""
+    """Done once before the facts of an object with weights are told; files are fetched side by side."""
 
 
 class S3Store:
@@ -93,7 +93,8 @@ class S3Store:
             return _refused(*self.faults.codes.pop(0), method, start_response)
         if self.faults.private and "HTTP_AUTHORIZATION" not in environ:
             return _refused(403, "AccessDenied", method, start_response)
-        if method == "HEAD" and self.faults.before_head:
+        weights = environ["PATH_INFO"].endswith(".safetensors")
+        if method == "HEAD" and weights and self.faults.before_head:
             act, self.faults.before_head = self.faults.before_head, None
             act()
         match = _RANGE.match(asked)
