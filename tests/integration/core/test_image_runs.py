@@ -16,6 +16,7 @@ from tests.integration.core.stand_in_runtime import Daemon
 from tests.integration.core.test_engine_process import asked
 
 from rayllm import DeploymentError
+from rayllm.machine.engine_checks import image_checks
 from rayllm.serving import where
 from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.engine.preparing import Prepared, prepare
@@ -163,6 +164,15 @@ def test_no_daemon(daemon: Daemon, spec: ModelSpec) -> None:
         asyncio.run(prepare(spec, Teller()))
     assert "Cannot connect to the Docker daemon" in str(caught.value.cause)
     assert caught.value.topic == "image"
+
+
+def test_what_doctor_says(daemon: Daemon) -> None:
+    """Which images are here, and which the first start will pull."""
+    daemon.client("podman")
+    daemon.start()
+    daemon.images.add(IMAGE)
+    said = [check.detail for check in image_checks([IMAGE, "other:v1"])]
+    assert said == [f"podman has {IMAGE}", "other:v1 is not here yet: the first start pulls it"]
 
 
 def test_a_container_that_does_not_start(daemon: Daemon, spec: ModelSpec, tmp_path: Path) -> None:
