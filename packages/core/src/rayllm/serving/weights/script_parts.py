@@ -2,7 +2,8 @@
 
 What to do comes as one line of JSON on stdin, and so do secrets: they stand in no argument list. Stdin stays open while
 somebody wants the files; once it closes, the script ends and what it has got stays. Every line of stdout is JSON:
-`listing`, `progress` (bytes), `note` or, as the last one, `error`.
+`listing`, `progress` (bytes), `note` or, as the last one, `error`. What follows on stdin is more to do, for whoever
+takes it from `LATER`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -29,6 +31,8 @@ _speaking = threading.Lock()
 
 Asked = dict[str, Any]
 """What stdin says: `do`, `patience_s` and what belongs to it."""
+LATER: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+"""What else stdin said."""
 
 
 class ChecksumError(Exception):
@@ -126,13 +130,19 @@ def run(jobs: Mapping[str, Callable[[Asked], None]], remote: Remote) -> None:
     try:
         jobs[asked["do"]](asked)
     except Exception as problem:  # noqa: BLE001 - the parent tells it to a person
-        words = str(problem).strip() or type(problem).__name__
-        say(error={"kind": remote.kind_of(problem), "words": words, **remote.facts(asked, problem)})
+        say(error=told(remote, asked, problem))
         os._exit(1)
     os._exit(0)  # a thread still reads stdin
 
 
+def told(remote: Remote, asked: Asked, problem: BaseException) -> dict[str, Any]:
+    """What the parent has to know of an error."""
+    words = str(problem).strip() or type(problem).__name__
+    return {"kind": remote.kind_of(problem), "words": words, **remote.facts(asked, problem)}
+
+
 def _end_with_parent() -> None:
     """Wait until nobody wants the files any more."""
-    sys.stdin.read()
+    for line in sys.stdin:
+        LATER.put(json.loads(line))
     os._exit(1)

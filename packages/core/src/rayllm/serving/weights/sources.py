@@ -59,6 +59,17 @@ def fetch_store(uri: str, cache: Path, report: FetchProgress) -> Path:
     return fetch(uri, cache, report)
 
 
+def look_at_store(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
+    """What was fetched here, else what the store shows where its package is installed.
+
+    Raises:
+        RayllmError: the store does not show it, or its package is not here.
+    """
+    from rayllm.looking.store import store_files
+
+    return store_files(uri, cache, secrets)
+
+
 def look_at_file(uri: str, cache: Path, secrets: Mapping[str, str]) -> AbstractContextManager[ModelFiles]:
     """What is at that path on this machine.
 
@@ -154,6 +165,12 @@ PACKAGE = ModelSource(
 HUB = ModelSource(
     scheme="hf", summary="a repository on the Hugging Face hub", check=check_hub, fetch=fetch_hub, look=look_at_hub
 )
-S3 = ModelSource(scheme="s3", summary="a folder in S3 or a store like it", check=check_store, fetch=fetch_store)
-GS = ModelSource(scheme="gs", summary="a folder in Google Cloud Storage", check=check_store, fetch=fetch_store)
-AZ = ModelSource(scheme="az", summary="a folder in Azure Blob Storage", check=check_store, fetch=fetch_store)
+S3 = ModelSource(
+    scheme="s3", summary="a folder in S3 or a store like it", check=check_store, fetch=fetch_store, look=look_at_store
+)
+GS = ModelSource(
+    scheme="gs", summary="a folder in Google Cloud Storage", check=check_store, fetch=fetch_store, look=look_at_store
+)
+AZ = ModelSource(
+    scheme="az", summary="a folder in Azure Blob Storage", check=check_store, fetch=fetch_store, look=look_at_store
+)

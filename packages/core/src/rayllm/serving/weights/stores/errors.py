@@ -27,7 +27,7 @@ _READ = {
 _CA = {"s3": "AWS_CA_BUNDLE", "gs": "SSL_CERT_FILE", "az": "SSL_CERT_FILE"}
 _KINDS: Mapping[str, tuple[str, str, str]] = {
     "no-credentials": (
-        "node {node} has no credentials for {uri}, and it is not public",
+        "{here} has no credentials for {uri}, and it is not public",
         "{give}; or give the node its own: {roles}",
         "store-credentials",
     ),
@@ -47,7 +47,7 @@ _KINDS: Mapping[str, tuple[str, str, str]] = {
         "store-credentials",
     ),
     "clock": (
-        "the store refuses what node {node} signs: its clock is wrong",
+        "the store refuses what {here} signs: its clock is wrong",
         "set the clock of the node (chronyd, systemd-timesyncd), then start again",
         "store-credentials",
     ),
@@ -57,12 +57,12 @@ _KINDS: Mapping[str, tuple[str, str, str]] = {
         "store-missing",
     ),
     "tls": (
-        "the certificate of {endpoint} is not one that node {node} trusts",
+        "the certificate of {endpoint} is not one that {here} trusts",
         "where it is of a private authority: {ca}=/path/of/its.pem in the environment of Ray's nodes",
         "store-unreachable",
     ),
     "unreachable": (
-        "the store can't be reached for {uri} from node {node}",
+        "the store can't be reached for {uri} from {here}",
         (
             "check the way to {endpoint}: network, proxy (HTTPS_PROXY), address; without one, put the files on the "
             "node and write their path as source"
@@ -103,13 +103,13 @@ _KINDS: Mapping[str, tuple[str, str, str]] = {
 """What is said, what to do, and the topic that tells more, by what the script said."""
 _BROKE = (
     "the store broke off in the middle of {uri}: {missing} are missing",
-    "start again once {endpoint} can be reached from node {node}: it goes on from what is there",
+    "start again once {endpoint} can be reached from {here}: it goes on from what is there",
     "store-unreachable",
 )
 
 
-def explain(uri: StoreUri, problem: FetchError) -> RayllmError:
-    """The error that a person sees, for what the script said of `uri`."""
+def explain(uri: StoreUri, problem: FetchError, here: str = "") -> RayllmError:
+    """The error that a person sees, for what the script said of `uri`; by default, `here` is this node."""
     if problem.kind in {"missing", "bucket", "file"}:
         return _missing(uri, problem)
     anonymous = problem.facts.get("anonymous", False)
@@ -118,7 +118,7 @@ def explain(uri: StoreUri, problem: FetchError) -> RayllmError:
     message, cure, topic = _BROKE if broke else _KINDS.get(kind, _KINDS["other"])
     facts = {
         "uri": uri,
-        "node": socket.gethostname(),
+        "here": here or f"node {socket.gethostname()}",
         "endpoint": problem.facts.get("endpoint") or "the store",
         "missing": in_words(problem.missing),
         "give": _give(uri.scheme),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rayllm.serving.weights.script_parts import Asked, Remote, get_files, have, patiently, run, say
+from rayllm.serving.weights.script_parts import LATER, Asked, Remote, get_files, have, patiently, run, say, told
 from rayllm.serving.weights.stores.az import Az
 from rayllm.serving.weights.stores.gs import Gs
 from rayllm.serving.weights.stores.s3 import S3
@@ -27,6 +28,8 @@ _STORES: dict[str, type[S3 | Gs | Az]] = {"s3": S3, "gs": Gs, "az": Az}
 _SUMS = ("sha256sums", "sha256sums.txt")
 _SUM_LINE = re.compile(r"([0-9a-fA-F]{64})(?:[ \t]+\*?(?:\./)?(\S.*))?")
 _LARGEST_SUMS = 1 << 20
+_LOOKS = 8
+"""Parts of files that come at a time for whoever only looks."""
 _NEAR = 50
 """Names that an error may have to choose from."""
 
@@ -41,7 +44,7 @@ class Job:
 
     def run(self) -> None:
         """Do what stdin says."""
-        run({"list": self._list, "get": self._get}, self._remote)
+        run({"list": self._list, "get": self._get, "look": self._look}, self._remote)
 
     def _open(self, asked: Asked) -> Store:
         """The store; what was given as a secret is a variable of this process from here on."""
@@ -55,9 +58,7 @@ class Job:
     def _list(self, asked: Asked) -> None:
         """Say what files the model has, and a name for the state that they are in."""
         store = self._open(asked)
-        found = patiently(self._remote, lambda: list(listed(store, asked)), asked["patience_s"], lambda: 0)
-        if not found:
-            raise MissingError(f"nothing is at {asked['place']}", near(store, asked))
+        found = self._found(store, asked)
         sums = dict(sums_of(store, asked, found))
         files = {}
         for one in found:
@@ -65,6 +66,35 @@ class Job:
             digest = _digest([one.key, one.size, one.state, known])
             files[name] = {"size": one.size, "digest": digest, "state": one.state, "sha256": known}
         say(listing={"commit": _digest(files)[:40], "files": files})
+
+    def _found(self, store: Store, asked: Asked) -> list[Listed]:
+        """The model's objects.
+
+        Raises:
+            MissingError: there are none.
+        """
+        found: list[Listed] = patiently(
+            self._remote, lambda: list(listed(store, asked)), asked["patience_s"], lambda: 0
+        )
+        if not found:
+            raise MissingError(f"nothing is at {asked['place']}", near(store, asked))
+        return found
+
+    def _look(self, asked: Asked) -> None:
+        """Say what files there are, then give the parts of them that are asked for until nobody asks any more."""
+        store = self._open(asked)
+        say(answer=0, sizes={_name(asked, one): one.size for one in self._found(store, asked)})
+        with ThreadPoolExecutor(_LOOKS) as pool:
+            while True:
+                pool.submit(self._give, store, asked, LATER.get())
+
+    def _give(self, store: Store, asked: Asked, wanted: Asked) -> None:
+        try:
+            part = store.read(asked["bucket"], _key(asked, wanted["name"]), wanted["start"], wanted["end"])
+        except Exception as problem:  # noqa: BLE001 - the parent tells it to a person
+            say(answer=wanted["answer"], error=told(self._remote, asked, problem))
+        else:
+            say(answer=wanted["answer"], part=base64.b64encode(part).decode())
 
     def _get(self, asked: Asked) -> None:
         """Load the files; what was begun of other states of them goes."""
@@ -80,7 +110,7 @@ class Job:
         whole, part = blobs / file["digest"], blobs / f"{file['digest']}.part"
         if whole.exists():
             return
-        key, size = f"{asked['prefix']}/{file['path']}".lstrip("/"), file["size"]
+        key, size = _key(asked, file["path"]), file["size"]
 
         def read(start: int, end: int) -> bytes:
             return store.read(asked["bucket"], key, start, end)
@@ -98,16 +128,16 @@ class Job:
 
         try:
             patiently(self._remote, load, asked["patience_s"], lambda: have(part))
-            told = patiently(self._remote, facts, asked["patience_s"], lambda: 0)
+            now = patiently(self._remote, facts, asked["patience_s"], lambda: 0)
         except Exception as problem:
             if self._kind_of(problem) in {"file", "range"}:
                 raise ChangedError(f"{file['path']} is gone or shorter") from problem
             raise
-        if told.state != file["state"]:
+        if now.state != file["state"]:
             part.unlink()
-            raise ChangedError(f"{file['path']}: {told.state} now, {file['state']} in the list")
-        sums = {**told.sums, **({"sha256": file["sha256"]} if file["sha256"] else {})}
-        _keep(part, Facts(told.state, sums, told.parts), whole, file["path"])
+            raise ChangedError(f"{file['path']}: {now.state} now, {file['state']} in the list")
+        sums = {**now.sums, **({"sha256": file["sha256"]} if file["sha256"] else {})}
+        _keep(part, Facts(now.state, sums, now.parts), whole, file["path"])
 
     def _kind_of(self, problem: BaseException) -> str:
         return kind_of(self._type, problem)
@@ -172,6 +202,11 @@ def listed(store: Store, asked: Asked) -> Iterable[Listed]:
 def _name(asked: Asked, one: Listed) -> str:
     """An object's name in the model's folder."""
     return one.key.removeprefix(f"{asked['prefix']}/") if asked["prefix"] else one.key
+
+
+def _key(asked: Asked, name: str) -> str:
+    """The object behind a name in the model's folder."""
+    return f"{asked['prefix']}/{name}".lstrip("/")
 
 
 def sums_of(store: Store, asked: Asked, found: list[Listed]) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,8 @@ from rayllm.serving.weights.stores.settings import LIBRARIES, PLACES, QUIET, SEC
 from rayllm.serving.weights.stores.uri import StoreUri, parse_store
 from rayllm.sources import FetchProgress
 
-_MODULE = "rayllm.serving.weights.stores.script"
+MODULE = "rayllm.serving.weights.stores.script"
+"""Run with a Python that has the library."""
 _READABLE = 60
 """Characters of a place that its folder's name has."""
 
@@ -75,7 +76,7 @@ def _script(uri: StoreUri, report: FetchProgress, lock: int) -> FetchScript:
         python = build_environment(uri.scheme, environment_of(uri.scheme), Device(kind="cpu"), report)
     return FetchScript(
         python=python,
-        module=_MODULE,
+        module=MODULE,
         environ=QUIET.get(uri.scheme, {}),
         asked=asked_of(uri, _given(uri.scheme)),
         whom=f"the store for {uri}",
