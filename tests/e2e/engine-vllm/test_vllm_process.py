@@ -17,12 +17,13 @@ class TestVllm(EngineConformance):
     options = (
         {"max_model_len": 1024, "kv_cache_gb": 0.25},
         {"enable_lora": True, "max_loras": 2},
+        {"enable_lora": True, "max_cpu_loras": 32},
         {"enable_lora": True, "max_lora_rank": 8},
         {"runner": "pooling", "convert": "embed"},
         {"engine_args": {"max-num-batched-tokens": 4096}},
     )
     feature_options = {  # noqa: RUF012
-        "lora": {"enable_lora": True},
+        "multi-node": {"tensor_parallel_size": 2},
         "tools": {"tool_call_parser": "hermes"},
         "embeddings": {"runner": "pooling", "convert": "embed"},
         "rerank": {"runner": "pooling", "convert": "classify"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,46 @@ def test_auto_takes_this_python_only_with_the_version_asked_for(monkeypatch: pyt
     assert ensure_environment(HERE, "auto", CPU, silent, version="1.0.0") == "tiny"
     ((wanted, version),) = built
     assert (wanted.requires, version) == (("pytest==1.0.0",), "1.0.0")
+
+
+STREAMING = {"load_format": "streamer"}
+
+
+def with_streamer(name: str) -> Engine[Options]:
+    """`HERE`, where an option needs one more package."""
+    return replace(HERE, extras={"load_format": {"streamer": [f"{name}==0"]}})
+
+
+def test_auto_builds_for_an_option_that_this_python_lacks_a_package_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package beside the others, for the models with that option alone; a Python that has it will do."""
+    built: list[Environment] = []
+
+    def build(name: str, wanted: Environment, *_: object) -> str:
+        built.append(wanted)
+        return name
+
+    monkeypatch.setattr(environments, "build_environment", build)
+    lacks, has = with_streamer("rayllm-not-there"), with_streamer("packaging")
+    for offered, options in ((lacks, {}), (lacks, {"load_format": "auto"}), (has, STREAMING)):
+        assert ensure_environment(offered, "auto", CPU, silent, options=options) == sys.executable
+    assert ensure_environment(lacks, "auto", CPU, silent, options=STREAMING) == "tiny"
+    assert ensure_environment(lacks, "auto", CPU, silent, version="1.0.0", options=STREAMING) == "tiny"
+    assert [tuple(one.requires) for one in built] == [
+        ("pytest==0", "rayllm-not-there==0"),
+        ("pytest==1.0.0", "rayllm-not-there==0"),
+    ]
+
+
+@pytest.mark.parametrize("choice", ["current", sys.prefix])
+def test_a_chosen_python_without_the_package_of_an_option(choice: str) -> None:
+    """Named with the option that needs it; any version of it will do."""
+    lacks = with_streamer("rayllm-not-there")
+    words = "engine 'tiny' needs rayllm-not-there for load_format: streamer, and "
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        ensure_environment(lacks, choice, CPU, silent, options=STREAMING)
+    assert "install rayllm-not-there there" in str(caught.value.cure)
+    assert ensure_environment(lacks, choice, CPU, silent)
+    assert ensure_environment(with_streamer("packaging"), choice, CPU, silent, options=STREAMING)
 
 
 def test_a_version_that_is_none() -> None:

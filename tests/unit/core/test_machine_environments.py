@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,38 @@ def test_what_nobody_asks_for_goes(machine: Machine) -> None:
     assert [one.name for one in removable(found, everything=False)] == [old]
     assert len(removable(found, everything=True)) == 2
     assert {engine for engine, _ in wanted_environments(machine.plugins).values()} == {"tiny", "hub", "s3", "gs", "az"}
+
+
+def with_streamer(machine: Machine) -> Engine[Options]:
+    """Give `tiny` an option that needs one more package."""
+    engine = replace(machine.plugins.engines["tiny"], extras={"load_format": {"streamer": ["streamer==1"]}})
+    machine.plugins.engines["tiny"] = engine
+    return engine
+
+
+def test_what_an_option_asks_for_stays(machine: Machine) -> None:
+    """Both the engine's own environment and those with the option's packages, which say what they are for."""
+    engine, options = with_streamer(machine), {"load_format": "streamer"}
+    more = machine.add(folder_of("tiny", engine.environment_for(CPU, options=options), CPU).name)
+    older = machine.add(folder_of("tiny", engine.environment_for(CPU, "0.9", options), CPU).name)
+    facts = json.loads((older / MARKER).read_text())
+    (older / MARKER).write_text(json.dumps({**facts, "version": "0.9"}))
+    plain = machine.add()
+    found = {one.name: one for one in environments(machine.plugins)}
+    assert removable(list(found.values()), everything=False) == []
+    told = {name: one.options for name, one in found.items()}
+    assert told == {plain.name: {}, more.name: options, older.name: options}
+    (older / "lib/python3/site-packages/tiny.py").unlink()
+    cure = "rayllm env build tiny --device cpu --version 0.9 --option load_format=streamer"
+    assert check(found[older.name], machine.plugins).cure == f"build it anew: {cure}"
+
+
+def test_an_option_without_packages_of_its_own(machine: Machine) -> None:
+    """Said before anything is begun, with those that have some."""
+    with_streamer(machine)
+    with pytest.raises(InputError, match="for load_format=auto") as caught:
+        build(machine.plugins, "tiny", "cpu", lambda _: None, options=["load_format=auto"])
+    assert "load_format=streamer" in str(caught.value.cure)
 
 
 @pytest.mark.parametrize(

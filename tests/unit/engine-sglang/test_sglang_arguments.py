@@ -20,6 +20,7 @@ EVERYTHING = {
     "context_length": 1024,
     "dtype": "float32",
     "quantization": "fp8",
+    "load_format": "runai_streamer",
     "mem_fraction_static": 0.5,
     "max_total_tokens": 4096,
     "tp_size": 2,

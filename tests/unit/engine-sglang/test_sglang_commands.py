@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rayllm import Command, Device, InputError, Launch
+from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.commands import commands
 from rayllm_engine_sglang.options import SglangOptions
 
@@ -176,3 +177,14 @@ def test_other_flags_by_name() -> None:
         '--preferred-sampling-params={"top_k": 1}',
         "--no-dcp-replicate-q-proj",
     ]
+
+
+@pytest.mark.parametrize("device", [AVX512, CUDA])
+def test_how_weights_are_read(device: Device) -> None:
+    """The engine's own default is left to it, and the flag is the option's alone."""
+    gpus = int(device is CUDA)
+    assert "--load-format=runai_streamer" in flags(device, {"load_format": "runai_streamer"}, gpus=gpus)
+    assert flags(device, {"load_format": "auto"}, gpus=gpus) == flags(device, {}, gpus=gpus)
+    assert "load_format:" in ARGUMENTS.owned["load-format"]
+    settings = {"model-loader-extra-config": {"concurrency": 8}}
+    assert '--model-loader-extra-config={"concurrency": 8}' in flags(device, {"engine_args": settings}, gpus=gpus)

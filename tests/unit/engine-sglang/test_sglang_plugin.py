@@ -26,6 +26,19 @@ def engine() -> Engine[SglangOptions]:
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_the_streamer_comes_only_where_it_is_asked_for(kind: str) -> None:
+    """Beside the whole lock, which names nothing of it."""
+    device = Device(kind=kind)
+    plain = engine().environment_for(device)
+    assert engine().environment_for(device, options={"load_format": "auto"}) == plain
+    streaming = engine().environment_for(device, options={"load_format": "runai_streamer"})
+    added = {Requirement(line).name for line in streaming.requires[len(plain.requires) :]}
+    assert added == {"runai-model-streamer", "humanize"}
+    assert streaming.requires[: len(plain.requires)] == plain.requires
+    assert not added & {Requirement(line).name for line in plain.requires}
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_a_lock_is_exact_and_whole(kind: str) -> None:
     """Exact versions by name alone, with SGLang in the range that counts as a match, and the GGUF reader."""
     environment = engine().environment_for(Device(kind=kind))

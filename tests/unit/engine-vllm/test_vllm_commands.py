@@ -9,6 +9,7 @@ import pytest
 
 import rayllm_engine_vllm
 from rayllm import Command, Device, InputError, Launch
+from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.commands import commands
 from rayllm_engine_vllm.options import VllmOptions
 
@@ -197,3 +198,14 @@ def test_other_flags_by_name() -> None:
         "--kernel-config.ir_op_priority=-1",
         "--hf-overrides=-1",
     ]
+
+
+@pytest.mark.parametrize("device", [AVX512, CUDA])
+def test_how_weights_are_read(device: Device) -> None:
+    """The engine's own default is left to it, and the flag is the option's alone."""
+    gpus = int(device is CUDA)
+    assert "--load-format=runai_streamer" in flags(device, {"load_format": "runai_streamer"}, gpus=gpus)
+    assert flags(device, {"load_format": "auto"}, gpus=gpus) == flags(device, {}, gpus=gpus)
+    assert "load_format:" in ARGUMENTS.owned["load-format"]
+    settings = {"model-loader-extra-config": {"concurrency": 8}}
+    assert '--model-loader-extra-config={"concurrency": 8}' in flags(device, {"engine_args": settings}, gpus=gpus)

@@ -22,6 +22,19 @@ def engine() -> Engine[VllmOptions]:
     return offered
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_the_streamer_comes_only_where_it_is_asked_for(kind: str) -> None:
+    """Beside the whole lock, which names nothing of it."""
+    device = Device(kind=kind)
+    plain = engine().environment_for(device)
+    assert engine().environment_for(device, options={"load_format": "auto"}) == plain
+    streaming = engine().environment_for(device, options={"load_format": "runai_streamer"})
+    added = {Requirement(line).name for line in streaming.requires[len(plain.requires) :]}
+    assert added == {"runai-model-streamer", "humanize"}
+    assert streaming.requires[: len(plain.requires)] == plain.requires
+    assert not added & {Requirement(line).name for line in plain.requires}
+
+
 def test_importing_it_loads_nothing_heavy() -> None:
     """Discovery runs on every command of the operator: no engine, no tensors, no HTTP."""
     code = f"""

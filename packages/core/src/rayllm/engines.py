@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -297,6 +297,11 @@ class Engine(Generic[OptionsT]):
     """What the options say of memory on this device, where a replica reserves so many bytes of main memory (None: it
     reserves none). Pure. Without it, `rayllm plan` can't tell whether a model fits."""
 
+    extras: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """By option, then by its value: what it needs beside `environment`, as exact requirements, and what these need in
+    turn. `{"load_format": {"streamer": ["streamer==1.0"]}}`: a model with `load_format: streamer` gets another
+    environment than those without."""
+
     adapters: Adapters | None = None
     """How it serves LoRA adapters; an engine with the capability `lora` has it, another has not."""
 
@@ -315,23 +320,27 @@ class Engine(Generic[OptionsT]):
         declared = self.capabilities
         return frozenset(declared.get(kind, ()) if isinstance(declared, Mapping) else declared)
 
-    def environment_for(self, device: Device, version: str | None = None) -> Environment:
+    def environment_for(
+        self, device: Device, version: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> Environment:
         """The environment for `device`.
 
         Args:
             device: what the engine computes on.
             version: of the engine, as after `version:` in a file; None for the one that the plugin is made for.
+            options: a model's `options:`; some need more packages (`extras`).
 
         Raises:
             KeyError: the engine does not run on that kind of device.
             ValueError: `version` is none, or the engine has no package that could have another.
         """
-        made_for = self.environment if isinstance(self.environment, Environment) else self.environment[device.kind]
-        if version is None:
-            return made_for
+        from rayllm.extras import extras_for
         from rayllm.versions import at_version
 
-        return at_version(made_for, version)
+        made_for = self.environment if isinstance(self.environment, Environment) else self.environment[device.kind]
+        found = made_for if version is None else at_version(made_for, version)
+        extras = extras_for(self, options or {})
+        return replace(found, requires=(*found.requires, *extras)) if extras else found
 
 
 AnyEngine = Engine[Any]

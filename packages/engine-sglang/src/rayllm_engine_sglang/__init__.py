@@ -9,7 +9,7 @@ from rayllm_engine_sglang.adapters import ADAPTERS
 from rayllm_engine_sglang.arguments import ARGUMENTS
 from rayllm_engine_sglang.checks import checks
 from rayllm_engine_sglang.commands import commands
-from rayllm_engine_sglang.environments import environments
+from rayllm_engine_sglang.environments import STREAMER, environments
 from rayllm_engine_sglang.explain import explain
 from rayllm_engine_sglang.memory import memory
 from rayllm_engine_sglang.options import SglangOptions
@@ -31,6 +31,7 @@ def rayllm_engines() -> Iterator[Engine[SglangOptions]]:
         summary="SGLang, on CUDA GPUs and CPUs",
         options=SglangOptions,
         environment=environments(),
+        extras={"load_format": {"runai_streamer": STREAMER}},
         commands=commands,
         capabilities=CAPABILITIES,
         endpoints={"/generate"},

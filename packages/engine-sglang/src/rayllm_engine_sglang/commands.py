@@ -45,6 +45,7 @@ def _typed(launch: Launch[SglangOptions]) -> list[str]:
         "context-length": options.context_length,
         "dtype": options.dtype or decided.get("dtype"),
         "quantization": options.quantization,
+        "load-format": None if options.load_format == "auto" else options.load_format,
         "mem-fraction-static": options.mem_fraction_static,
         "max-total-tokens": options.max_total_tokens or decided.get("max-total-tokens"),
         **sizes(options, shape(options, launch.gpus * launch.nodes)),

@@ -11,6 +11,8 @@ PYTHON = ">=3.11,<3.14"
 """Versions that the locks cover."""
 DISK = 2_400_000_000
 """What the one for a CPU takes, as measured; the one for CUDA takes more."""
+STREAMER = ("humanize==4.17.0", "runai-model-streamer==0.17.1")
+"""What `load_format: runai_streamer` needs, and the locks lack."""
 _STAND_INS = {
     "sgl_kernel/__init__.py": "kernels.py",
     "rayllm_sglang_on_cpu.py": "on_cpu.py",

@@ -13,6 +13,11 @@ LORA = ("max_loras_per_batch", "max_loaded_loras", "max_lora_rank", "lora_target
 """Options that say something only where adapters are served."""
 
 
+LoadFormat = Literal[
+    "auto", "safetensors", "mistral", "dummy", "sharded_state", "layered", "bitsandbytes", "runai_streamer"
+]
+
+
 class SglangOptions(Options):
     """SGLang's settings. What is left out is SGLang's own default, or RayLLM's choice where it says so."""
 
@@ -22,6 +27,10 @@ class SglangOptions(Options):
     """Type of the weights. RayLLM: `float32` on a CPU that does not compute in bfloat16, else SGLang's choice."""
     quantization: str | None = Field(default=None, min_length=1)
     """How the weights are quantised, where the model does not say so itself: `fp8`, `awq`, …"""
+    load_format: LoadFormat = "auto"
+    """How the weights are read. `runai_streamer`: safetensors by many threads at once, with a package that RayLLM puts
+    into an environment for it; `sharded_state`: what SGLang has saved split already; `dummy`: not at all, they are
+    random."""
     mem_fraction_static: Number | None = Field(default=None, gt=0, lt=1)
     """Share of each GPU's memory for weights and KV cache."""
     max_total_tokens: int | None = Field(default=None, ge=1)

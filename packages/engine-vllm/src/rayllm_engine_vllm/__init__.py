@@ -8,7 +8,7 @@ from rayllm import Adapters, Engine, Gauges, hookimpl
 from rayllm_engine_vllm.arguments import ARGUMENTS
 from rayllm_engine_vllm.checks import checks
 from rayllm_engine_vllm.commands import commands
-from rayllm_engine_vllm.environments import environments
+from rayllm_engine_vllm.environments import STREAMER, environments
 from rayllm_engine_vllm.explain import explain
 from rayllm_engine_vllm.memory import memory
 from rayllm_engine_vllm.options import VllmOptions
@@ -40,6 +40,7 @@ def rayllm_engines() -> Iterator[Engine[VllmOptions]]:
         summary="vLLM, on CUDA GPUs and CPUs",
         options=VllmOptions,
         environment=environments(),
+        extras={"load_format": {"runai_streamer": STREAMER, "runai_streamer_sharded": STREAMER}},
         commands=commands,
         capabilities=CAPABILITIES,
         endpoints=ENDPOINTS,

@@ -46,6 +46,7 @@ def _typed(launch: Launch[VllmOptions]) -> list[str]:
         "max-model-len": options.max_model_len,
         "dtype": options.dtype or decided.get("dtype"),
         "quantization": options.quantization,
+        "load-format": None if options.load_format == "auto" else options.load_format,
         "gpu-memory-utilization": options.gpu_memory_utilization,
         "kv-cache-memory-bytes": _kv_cache_bytes(options) or decided.get("kv-cache-memory-bytes"),
         **sizes(shape(options, launch.gpus * launch.nodes)),

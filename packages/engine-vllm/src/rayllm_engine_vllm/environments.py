@@ -11,6 +11,8 @@ PYTHON = ">=3.11,<3.14"
 """Versions that vLLM, its compiled dependencies and the locks cover."""
 DISK = 3_300_000_000
 """What the one for a CPU takes, as measured; the one for CUDA takes more."""
+STREAMER = ("humanize==4.17.0", "runai-model-streamer==0.17.1")
+"""What `load_format: runai_streamer` needs, and the locks lack."""
 _WITHOUT = ("torchaudio", "torchcodec", "torchvision")
 """What a CPU's environment goes without: their CUDA builds break the import beside a CPU build of torch."""
 

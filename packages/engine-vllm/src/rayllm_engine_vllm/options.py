@@ -11,6 +11,11 @@ from rayllm import Options
 Number = Annotated[float, Field(strict=False)]
 
 
+LoadFormat = Literal[
+    "auto", "safetensors", "mistral", "dummy", "sharded_state", "runai_streamer", "runai_streamer_sharded"
+]
+
+
 class VllmOptions(Options):
     """vLLM's settings. What is left out is vLLM's own default, or chosen by RayLLM for the device where it says so."""
 
@@ -20,6 +25,10 @@ class VllmOptions(Options):
     """Type of the weights. RayLLM: `float32` on a CPU that does not compute in bfloat16, else vLLM's choice."""
     quantization: str | None = Field(default=None, min_length=1)
     """How the weights are quantised, where the model does not say so itself: `fp8`, `bitsandbytes`, …"""
+    load_format: LoadFormat = "auto"
+    """How the weights are read. `runai_streamer`: safetensors by many threads at once, with a package that RayLLM puts
+    into an environment for it; `sharded_state`, `runai_streamer_sharded`: what vLLM has saved split already; `dummy`:
+    not at all, they are random."""
     gpu_memory_utilization: Number | None = Field(default=None, gt=0, le=1)
     """Share of each GPU's memory that vLLM takes."""
     kv_cache_gb: Number | None = Field(default=None, gt=0)

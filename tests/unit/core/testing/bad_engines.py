@@ -102,6 +102,16 @@ BADS = [
         "told['environment'] = Environment(['a @ https://x/a.whl'])",
         "names an address",
     ),
+    Bad(
+        "test_its_options_packages_can_be_installed",
+        "told['extras'] = {'nobody_has': {'x': ['a==1']}}",
+        "it has extras for 'nobody_has'",
+    ),
+    Bad(
+        "test_its_options_packages_can_be_installed",
+        OPTION.format(type="str", default="'y'", word="extra") + "told['extras'] = {'extra': {'x': ['a>=1']}}",
+        "its extras for extra: x: it is locked, and a>=1 is no exact version",
+    ),
     Bad("test_its_capabilities_are_known", "told['capabilities'] = {'chat', 'talking'}", "it declares 'talking'"),
     Bad(
         "test_its_gguf_files_can_be_converted",

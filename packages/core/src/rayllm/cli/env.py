@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     Named = TypeVar("Named", BuiltEnvironment, NodeCheck)
 
+_MakesOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Of a model, where it needs packages of its own; repeatable."),
+]
+
 
 def env_list(file: NodesOption = None, json: JsonOption = False) -> None:
     """List the environments on this machine, or on a cluster's nodes: state, size, who asks for them, what uses them.
@@ -63,6 +68,7 @@ def env_build(
     version: Annotated[
         str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
     ] = "",
+    option: _MakesOption = None,
     file: NodesOption = None,
 ) -> None:
     """Build an engine's environment, as a replica on this machine would; one that is whole stays as it is.
@@ -75,6 +81,7 @@ def env_build(
       rayllm env build vllm
       rayllm env build vllm --device cuda
       rayllm env build vllm --version 0.31
+      rayllm env build vllm --option load_format=runai_streamer
       rayllm env build -f prod.yaml
     """
     from rayllm.cli.discovery import discover
@@ -83,7 +90,7 @@ def env_build(
     from rayllm.errors import InputError
     from rayllm.machine.building import build
 
-    if bool(engine) == bool(file) or (file and (device or version)):
+    if bool(engine) == bool(file) or (file and (device or version or option)):
         raise InputError(
             "either an engine, or a file alone, which names engines, versions and devices by its models",
             cure="rayllm env build vllm, or: rayllm env build -f rayllm.yaml",
@@ -94,7 +101,8 @@ def env_build(
     output = Output()
     plugins = discover(output)
     with Steps() as steps:
-        built = build(plugins, engine, device, lambda detail: steps("environment", detail), version or None)
+        tell = lambda detail: steps("environment", detail)  # noqa: E731
+        built = build(plugins, engine, device, tell, version or None, options=option or ())
         steps("environment", "ready", done=True)
     output.say(built)
 
@@ -108,6 +116,7 @@ def env_download(
     version: Annotated[
         str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
     ] = "",
+    option: _MakesOption = None,
 ) -> None:
     """Fetch an engine's packages as wheels, for nodes without an index.
 
@@ -127,7 +136,7 @@ def env_download(
     plugins = discover(output)
     with Steps() as steps:
         tell = lambda detail: steps("wheels", detail)  # noqa: E731
-        found = download(plugins, engine, device, into, tell, version=version or None)
+        found = download(plugins, engine, device, into, tell, version=version or None, options=option or ())
         size = in_words(sum(file.stat().st_size for file in found))
         steps("wheels", f"{len(found)} in {into}, {size}", done=True)
     output.say(str(into.absolute()))
@@ -214,8 +223,9 @@ def env_prune(
 def _use(one: BuiltEnvironment) -> str:
     if one.used_by:
         return f"in use by {len(one.used_by)} process{'es' * (len(one.used_by) != 1)}"
-    if one.version:
-        return f"for version {one.version}"
+    asked = [f"version {one.version}"] * bool(one.version) + [f"{name}: {value}" for name, value in one.options.items()]
+    if asked:
+        return f"for {', '.join(asked)}"
     return "" if one.wanted else "asked for by no plugin"
 
 

@@ -51,7 +51,7 @@ def check_engine_arguments(
         known = read_list(arguments.pinned[device.kind])
     else:
         here = THIS_MACHINE in capabilities and isinstance(environment, str)
-        python = _python(engine, environment, version, device) if here else None
+        python = _python(engine, environment, version, device, model["options"]) if here else None
         known = _at(engine, python, device, report) if python else None
     for one in complaints(arguments, known, values):
         place = (*path, "options", arguments.option, *one.path)
@@ -69,7 +69,9 @@ def _is_made_for(engine: AnyEngine, device: Device, version: Any) -> bool:
         return True  # it is no version, which is said elsewhere
 
 
-def _python(engine: AnyEngine, environment: str, version: str | None, device: Device) -> str | None:
+def _python(
+    engine: AnyEngine, environment: str, version: str | None, device: Device, options: Mapping[str, Any]
+) -> str | None:
     """The interpreter on this machine; None for one that is still to be built."""
     from rayllm.serving.prepare.environments import finished, folder_of
     from rayllm.serving.prepare.interpreters import named
@@ -78,7 +80,7 @@ def _python(engine: AnyEngine, environment: str, version: str | None, device: De
         return sys.executable
     if environment != "auto":
         return str(named(environment))
-    wanted = engine.environment_for(device, version)
+    wanted = engine.environment_for(device, version, options)
     return finished(folder_of(engine.name, wanted, device))
 
 

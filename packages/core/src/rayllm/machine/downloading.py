@@ -6,13 +6,13 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from rayllm.errors import InputError, RayllmError
-from rayllm.machine.building import engine_of
+from rayllm.machine.building import engine_of, options_of
 from rayllm.plugins import Plugins
 from rayllm.serving.prepare.clean_environ import clean_environ
 from rayllm.serving.prepare.environments import environment_of
@@ -27,7 +27,14 @@ _KEPT_LINES = 15
 
 
 def download(
-    plugins: Plugins, name: str, kind: str, into: Path, report: FetchProgress, *, version: str | None = None
+    plugins: Plugins,
+    name: str,
+    kind: str,
+    into: Path,
+    report: FetchProgress,
+    *,
+    version: str | None = None,
+    options: Collection[str] = (),
 ) -> list[Path]:
     """Put every package of an engine's environment into a folder, as wheels for this kind of machine and this Python.
 
@@ -38,16 +45,17 @@ def download(
         into: the folder; made when missing.
         report: told what is going on.
         version: of the engine; None for its plugin's.
+        options: of a model, as `NAME=VALUE`, that need packages of their own.
 
     Returns:
         All wheels in the folder.
 
     Raises:
-        InputError: there is no such engine or version, or it does not run on that device.
+        InputError: there is no such engine, version or option, or it does not run on that device.
         RayllmError: a package can't be fetched; with pip's or uv's own words.
     """
     engine, device = engine_of(plugins, name, kind)
-    wanted = environment_of(engine, device, version)
+    wanted = environment_of(engine, device, version, options_of(engine, options))
     if not wanted.requires:
         raise InputError(f"engine {name!r} needs no environment of its own: there is nothing to download")
     into.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from rayllm.engines import Device, Environment
 from rayllm.errors import RayllmError
+from rayllm.extras import variants
 from rayllm.machine.processes import users_of
 from rayllm.paths import home
 from rayllm.plugins import Plugins
@@ -54,9 +55,12 @@ class BuiltEnvironment:
     built: str
     """When it was finished, UTC, ISO 8601; empty where it was not."""
     wanted: bool
-    """True if an installed engine plugin asks for exactly this one, or a model asked for its `version`."""
+    """True if an installed engine plugin asks for exactly this one, for some options or for all, or a model asked for
+    its `version`."""
     version: str
     """Of the engine, where a model's `version:` asked for another than the plugin's; else empty."""
+    options: dict[str, str]
+    """Of a model, those that need its packages beside the engine's own; else empty."""
     used_by: list[int]
     """Ids of the processes that run in it."""
 
@@ -87,8 +91,9 @@ def wanted_environments(plugins: Plugins) -> dict[str, tuple[str, Environment]]:
         kinds = DEVICES if isinstance(engine.environment, Environment) else engine.environment
         for kind in kinds:
             device = Device(kind=kind)
-            environment = engine.environment_for(device)
-            found[folder_of(engine.name, environment, device).name] = (engine.name, environment)
+            for options in variants(engine):
+                environment = engine.environment_for(device, options=options)
+                found[folder_of(engine.name, environment, device).name] = (engine.name, environment)
     ours = {HUB: Environment([LIBRARY]), **{scheme: environment_of(scheme) for scheme in SCHEMES}}
     return found | {folder_of(name, one, Device(kind="cpu")).name: (name, one) for name, one in ours.items()}
 
@@ -98,7 +103,7 @@ def environments(plugins: Plugins) -> list[BuiltEnvironment]:
     wanted = wanted_environments(plugins)
     folders = [path for path in _folders() if len(path.name.rsplit("-", 2)) == 3]  # noqa: PLR2004  ENGINE-DEVICE-KEY
     users = users_of(folders)
-    return [_look(path, path.name in wanted, users[path]) for path in folders]
+    return [_look(path, path.name in wanted, users[path], plugins) for path in folders]
 
 
 def state_of(path: Path) -> State | None:
@@ -157,7 +162,7 @@ def _folders() -> list[Path]:
     return []
 
 
-def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
+def _look(path: Path, wanted: bool, users: list[int], plugins: Plugins) -> BuiltEnvironment:
     engine, device, key = path.name.rsplit("-", 2)
     version, built = interpreters.python_version(str(path / "bin" / "python")), marker.read(path)
     return BuiltEnvironment(
@@ -173,8 +178,22 @@ def _look(path: Path, wanted: bool, users: list[int]) -> BuiltEnvironment:
         built=built.date if built else "",
         wanted=wanted or bool(built and built.version),
         version=built.version if built else "",
+        options=_options(path.name, plugins, built.version if built else ""),
         used_by=users,
     )
+
+
+def _options(name: str, plugins: Plugins, version: str) -> dict[str, str]:
+    """The options for which an environment of this name is made."""
+    engine, kind, _ = name.rsplit("-", 2)
+    offered, device = plugins.engines.get(engine), Device(kind=kind)
+    if offered is None or kind not in offered.devices:
+        return {}
+    for options in variants(offered):
+        with suppress(ValueError):  # the engine has no versions any more
+            if folder_of(engine, offered.environment_for(device, version or None, options), device).name == name:
+                return options
+    return {}
 
 
 def _state(path: Path, *, runs: bool) -> State:
@@ -225,4 +244,5 @@ def _cure(found: BuiltEnvironment) -> str:
     if found.engine in {HUB, *SCHEMES}:
         return f"delete {found.path}; it is built anew when it is needed"
     version = f" --version {found.version}" if found.version else ""
-    return f"build it anew: rayllm env build {found.engine} --device {found.device}{version}"
+    options = "".join(f" --option {name}={value}" for name, value in found.options.items())
+    return f"build it anew: rayllm env build {found.engine} --device {found.device}{version}{options}"

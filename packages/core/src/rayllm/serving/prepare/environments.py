@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
 from rayllm.engines import AnyEngine, Device, Environment
 from rayllm.errors import InputError
+from rayllm.extras import chosen, extras_for
 from rayllm.paths import home
 from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.prepare import interpreters, marker
@@ -22,7 +25,13 @@ from rayllm.versions import is_made_for
 
 
 def ensure_environment(
-    engine: AnyEngine, choice: str, device: Device, report: FetchProgress, *, version: str | None = None
+    engine: AnyEngine,
+    choice: str,
+    device: Device,
+    report: FetchProgress,
+    *,
+    version: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """Path of the interpreter that `engine` runs with on this node. Blocks, for minutes when it has to build.
 
@@ -33,32 +42,40 @@ def ensure_environment(
         device: what the engine computes on.
         report: told what is going on.
         version: of the engine, as in the YAML; None for the one that its plugin is made for.
+        options: the model's `options:`; some need more packages than the engine. Of these a Python that is there needs
+            any version, since the engine's own requirement is seldom an exact one.
 
     Raises:
-        InputError: the engine does not run on that device, or the chosen environment lacks the engine.
+        InputError: the engine does not run on that device, or the chosen environment lacks it or such a package.
         RayllmError: the environment can't be built; with uv's own words and what to do.
     """
-    wanted = environment_of(engine, device, version)
+    wanted = environment_of(engine, device, version, options)
     needed = wanted.needed
+    extras = [Requirement(line).name for line in extras_for(engine, options or {})]
     if choice == "auto":
-        if not needed or interpreters.satisfied_here(needed):
+        if all(interpreters.satisfied_here(one) for one in (needed, *extras) if one):
             return sys.executable
         asked = None if is_made_for(engine, device, version) else version
         return build_environment(engine.name, wanted, device, report, asked)
     python = sys.executable if choice == "current" else interpreters.at(choice)
     if needed:
         interpreters.require(python, needed, engine.name)
+    why = "".join(f" for {name}: {value}" for name, value in chosen(engine, options or {}).items())
+    for one in extras:
+        interpreters.require(python, one, engine.name, why)
     return python
 
 
-def environment_of(engine: AnyEngine, device: Device, version: str | None) -> Environment:
-    """What an engine needs on this device.
+def environment_of(
+    engine: AnyEngine, device: Device, version: str | None, options: Mapping[str, Any] | None = None
+) -> Environment:
+    """What an engine needs on this device, for a model with these options.
 
     Raises:
         InputError: the engine does not run on it, or has no such version.
     """
     try:
-        return engine.environment_for(device, version)
+        return engine.environment_for(device, version, options)
     except KeyError:
         raise InputError(f"engine {engine.name!r} does not run on {device.kind!r}") from None
     except ValueError as error:

@@ -74,8 +74,8 @@ def at(choice: str) -> str:
     return str(python)
 
 
-def require(python: str, requirement: str, engine: str) -> None:
-    """Check that `python` has what an engine needs.
+def require(python: str, requirement: str, engine: str, why: str = "") -> None:
+    """Check that `python` has what an engine needs; `why` says for what, where it is not for the engine itself.
 
     Raises:
         InputError: it lacks the distribution, or has another version.
@@ -84,7 +84,7 @@ def require(python: str, requirement: str, engine: str) -> None:
     found = version_of(python, wanted.name)
     if found is None or not wanted.specifier.contains(found, prereleases=True):
         raise InputError(
-            f"engine {engine!r} needs {requirement}, and {python} has "
+            f"engine {engine!r} needs {requirement}{why}, and {python} has "
             + (f"{wanted.name} {found}" if found else f"no {wanted.name}"),
             cure=f"install {requirement} there, or write `environment: auto` to have one built",
             topic="environment-packages",

@@ -37,7 +37,7 @@ def prepare_environment(spec: ModelSpec, engine: AnyEngine, device: Device, repo
         RayllmError: there is none, with cause and cure.
     """
     wheelhouse.use(spec.packages)
-    python = ensure_environment(engine, spec.environment, device, report, version=spec.version)
+    python = ensure_environment(engine, spec.environment, device, report, version=spec.version, options=spec.options)
     check_arguments(
         engine,
         spec.options,

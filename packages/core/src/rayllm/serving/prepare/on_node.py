@@ -69,7 +69,7 @@ class Preparation:
             prepare_image(spec.image, self._report)
             self._tell(done=spec.image, version="", free=_free())
             return sys.executable, device
-        wanted = environment_of(engine, device, spec.version)
+        wanted = environment_of(engine, device, spec.version, spec.options)
         if spec.environment == "auto" and wanted.disk and not finished(folder_of(engine.name, wanted, device)):
             self._tell(detail=f"needs {in_words(wanted.disk)} or more, {_free()} free")
         python = prepare_environment(spec, engine, device, self._report)

@@ -48,6 +48,16 @@ class DescriptionRules(EngineRules):
             for wrong in _wrongs(one):
                 self._broken(f"its environment{f' for {kind}' if kind else ''}: {wrong}", "correct the Environment")
 
+    def test_its_options_packages_can_be_installed(self) -> None:
+        """What an option needs beside the environment: of an option that there is, and exact."""
+        engine = self._found()
+        for option, by in engine.extras.items():
+            if option not in engine.options.model_fields:
+                self._broken(f"it has extras for {option!r}, which is none of its options", "name one of its options")
+            for value, lines in by.items():
+                for wrong in _wrongs(Environment(lines, locked=True)):
+                    self._broken(f"its extras for {option}: {value}: {wrong}", "correct the extras")
+
     def test_its_capabilities_are_known(self) -> None:
         """Words that RayLLM knows, each with its promise."""
         engine = self._found()

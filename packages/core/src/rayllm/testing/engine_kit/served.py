@@ -109,7 +109,7 @@ def start(wanted: Wanted, plugins: Plugins) -> Served:
         RayllmError: its environment or its weights can't be had.
     """
     device = _device(wanted.engine)
-    python = ensure_environment(wanted.engine, wanted.environment, device, _quiet)
+    python = ensure_environment(wanted.engine, wanted.environment, device, _quiet, options=wanted.options)
     folder = tempfile.TemporaryDirectory(prefix="rayllm-conformance-")
     model = ensure_weights(wanted.model, plugins, python, _quiet) if wanted.model else Path(folder.name)
     port = hold_port(HOST)
