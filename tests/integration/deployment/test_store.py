@@ -58,7 +58,7 @@ def test_it_is_loaded_shown_and_served(deployment: Deployment, store: S3Store) -
     said = []
     for line in process.stderr:
         said.append(line)
-        if "llama        weights · " in line:
+        if "llama        weights" in line:
             break
     until("half is there", lambda: "llama: weights · 8 of 14 MB" in shown(deployment.rayllm), 60)
     lines = [command_of(pid) for pid in marked(deployment.rayllm.home)]
@@ -84,6 +84,6 @@ def test_another_replica_of_the_node_loads_nothing(deployment: Deployment, store
     assert loaded.count(HALF) == 1
     deployment.rayllm("scale", "llama", "2")
     replicas = deployment.rayllm.json("status")["models"]["llama"]["replicas"]
-    assert [replica["state"] for replica in replicas] == ["ready", "ready"]
+    assert [replica["phase"] for replica in replicas] == ["ready", "ready"]
     assert len(store.requests) > asked
     assert store.ranges() == loaded
