@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cli, overhead, up
+from benchmarks import cli, environments, overhead, up
 from benchmarks.gateway import scale, side_by_side
 from benchmarks.picture import draw, draw_programs
 from benchmarks.report import between_marks, drawn, page, read_all, short
@@ -28,6 +28,8 @@ SUBJECTS: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", overhead.FAKE),
     "cli": lambda: cli.measure(pairs=12, installed=True),
     "up": lambda: up.measure(rounds=6),
+    "environments-vllm": lambda: environments.measure("vllm", rounds=6),
+    "environments-sglang": lambda: environments.measure("sglang", rounds=6),
     "gateway": lambda: side_by_side.on_mock(side_by_side.FULL),
     "gateway-scale": lambda: scale.measure(scale.FULL),
     "gateway-vllm": lambda: side_by_side.on_vllm(side_by_side.FULL),

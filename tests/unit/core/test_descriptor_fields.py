@@ -36,6 +36,7 @@ WRONG = [
     ("engine", "arguments", {}, "is neither None nor of EngineArguments"),
     ("engine", "shape", 2, "is neither None nor a function"),
     ("engine", "memory", 2, "is neither None nor a function"),
+    ("engine", "extras", {"load_format": ["streamer==1"]}, "is not a mapping of options to what their values need"),
     ("engine", "adapters", "/load", "is neither None nor of Adapters"),
     ("engine", "check", [], "is neither None nor a function"),
     ("backend", "summary", 1, "is no text"),

@@ -40,6 +40,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _are_extras(value: Any) -> bool:
+    values = value.values() if isinstance(value, Mapping) else [None]
+    return all(isinstance(by, Mapping) and all(map(_is_words, by.values())) for by in values)
+
+
 def _are_files(value: Any) -> bool:
     if not isinstance(value, Mapping) or not all(isinstance(word, str) for pair in value.items() for word in pair):
         return False
@@ -60,6 +65,7 @@ _CAPABILITIES: Rule = (
     _are_capabilities,
     "is neither a set, list or tuple of texts nor a mapping of devices to them",
 )
+_EXTRAS: Rule = (_are_extras, "is not a mapping of options to what their values need")
 _FILES: Rule = (_are_files, "is not a mapping of paths below site-packages to texts")
 _ENVIRONMENT: Rule = (_is_environment, "is neither an Environment nor a mapping of them")
 _OF_ENVIRONMENT = {"requires": _WORDS, "imports": _WORDS, "files": _FILES, "beside": _WORDS, "without": _WORDS}
@@ -77,6 +83,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "arguments": _optional(EngineArguments),
         "shape": _FUNCTION_OR_NONE,
         "memory": _FUNCTION_OR_NONE,
+        "extras": _EXTRAS,
         "adapters": _optional(Adapters),
         "check": _FUNCTION_OR_NONE,
     },
