@@ -66,7 +66,7 @@ def ask(client: openai.OpenAI, name: str) -> str:
 
 def engine_of(rayllm: Rayllm, name: str) -> int:
     """The pid of a model's engine: the process that runs vLLM's server, not the reaper above it."""
-    words = ("vllm.entrypoints", f"--served-model-name {name} ")
+    words = ("rayllm_engine_vllm/serve.py", f"--served-model-name {name} ")
     commands = {pid: command_of(pid) for pid in marked(rayllm.home)}
     found = [pid for pid, line in commands.items() if all(word in line for word in words) and "reaper.py" not in line]
     assert len(found) == 1, [commands[pid] for pid in found]
