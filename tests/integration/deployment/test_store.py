@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 from collections.abc import Iterator
 
@@ -54,18 +55,13 @@ def test_it_is_loaded_shown_and_served(deployment: Deployment, store: S3Store) -
     """`up` tells how far it is; the keys stand in no log, no argument list and no config of Serve."""
     store.faults.gate, store.faults.gate_at = threading.Event(), HALF
     process = deployment.rayllm.start("up", "--yes")
-    assert process.stderr
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if "llama        weights" in line:
-            break
-    until("half is there", lambda: "llama: weights · 8 of 14 MB" in shown(deployment.rayllm), 60)
+    until("half is there", lambda: "llama: weights · 8 of 14 MB" in shown(deployment.rayllm), 120)
     lines = [command_of(pid) for pid in marked(deployment.rayllm.home)]
     assert any("stores.script" in line for line in lines)
     store.faults.gate.set()
-    said += process.communicate(timeout=120)
+    said = process.communicate(timeout=120)
     assert process.returncode == 0, said
+    assert re.search(r"llama +weights", said[1])
     assert deployment.answer("llama")
     assert (deployment.rayllm.home / "secrets/AWS_SECRET_ACCESS_KEY").read_text() == SECRET
 
