@@ -17,9 +17,10 @@ import yaml
 from pydantic import ConfigDict
 
 import rayllm
-from rayllm import Backend, Command, Engine, Environment, Options, hookspecs, testing
+from rayllm import Adapters, Backend, Command, Engine, Environment, Options, hookspecs, testing
 from rayllm.config import load
 from rayllm.deployment.status import ModelStatus
+from rayllm.engines import CAPABILITIES
 from rayllm.plugins import Plugins
 from rayllm.serving.haproxy.view import DEFAULT_MAX_BODY
 
@@ -260,6 +261,9 @@ class Anything(Options):
     """Options of a plugin that is not installed here."""
 
     model_config = ConfigDict(extra="allow")
+    enable_lora: bool = False
+    max_loras: int = 100
+    max_lora_rank: int = 100
 
 
 def whole_files() -> list[tuple[str, str]]:
@@ -282,9 +286,10 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
                 name=name,
                 summary="",
                 options=Anything,
-                environment=Environment(()),
-                commands=lambda _: [Command()],
-                capabilities={"gguf"},
+                environment=Environment((f"{name}==1",)),
+                commands=lambda launch: [Command()] * launch.nodes,
+                capabilities=CAPABILITIES,
+                adapters=Adapters(load="/load", unload="/unload", room="max_loras", rank="max_lora_rank"),
             ),
         )
     file = tmp_path / "rayllm.yaml"
