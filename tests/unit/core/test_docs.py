@@ -288,7 +288,7 @@ def test_every_whole_file_is_right(page: str, block: str, tmp_path: Path) -> Non
                 options=Anything,
                 environment=Environment((f"{name}==1",)),
                 commands=lambda launch: [Command()] * launch.nodes,
-                capabilities=CAPABILITIES,
+                capabilities=frozenset(CAPABILITIES),
                 adapters=Adapters(load="/load", unload="/unload", room="max_loras", rank="max_lora_rank"),
             ),
         )
