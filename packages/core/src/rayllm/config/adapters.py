@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rayllm.config.asked import nodes_of
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.rules import RESERVED, check_source
 from rayllm.engines import Adapters, AnyEngine, Options
@@ -49,9 +50,7 @@ def check_adapters(document: Document, plugins: Plugins, options: Mapping[str, O
 
 def _check_nodes(document: Document, path: KeyPath, model: Mapping[str, Any]) -> None:
     """An adapter is fetched on the replica's own node, and every rank would read it."""
-    resources = model.get("resources")
-    nodes = resources.get("nodes") if isinstance(resources, dict) else None
-    if isinstance(nodes, int) and nodes > 1:
+    if (nodes := nodes_of(model)) > 1:
         cure = "set resources.nodes to 1, or merge the adapter into the weights"
         document.problem(path, f"a replica on {nodes} nodes takes no adapters", cure=cure)
 

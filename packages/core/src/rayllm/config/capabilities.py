@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rayllm.config.asked import kind_of, nodes_of
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.plugin_calls import noting
 from rayllm.engines import AnyEngine, Options
@@ -48,20 +49,13 @@ def check_shape(document: Document, plugins: Plugins, options: Options, name: st
                 _refuse(document, plugins, engine, kind, Ask(word, (*path, "options"), f"don't ask for {shape}"))
 
 
-def kind_of(model: Mapping[str, Any]) -> str:
-    """The kind of device that a model's block asks for."""
-    resources = model.get("resources")
-    return "cuda" if isinstance(resources, dict) and resources.get("gpus") else "cpu"
-
-
 def _asks(model: Mapping[str, Any]) -> Iterator[Ask]:
-    source, resources = model.get("source"), model.get("resources")
+    source = model.get("source")
     if isinstance(source, str) and source.lower().endswith(".gguf"):
         yield Ask("gguf", ("source",), "name a folder in Hugging Face layout")
     if model.get("adapters"):
         yield Ask("lora", ("adapters",), "merge the adapters into the weights")
-    nodes = resources.get("nodes") if isinstance(resources, dict) else None
-    if isinstance(nodes, int) and nodes > 1:
+    if nodes_of(model) > 1:
         yield Ask("multi-node", ("resources", "nodes"), "set nodes to 1")
 
 

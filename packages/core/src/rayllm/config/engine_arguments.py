@@ -8,7 +8,7 @@ from typing import Any
 
 from rayllm.arguments.check import complaints
 from rayllm.arguments.listing import ArgumentList, read_list
-from rayllm.config.capabilities import kind_of
+from rayllm.config.asked import kind_of
 from rayllm.config.document import Document, KeyPath
 from rayllm.engines import AnyEngine, Device
 from rayllm.errors import RayllmError

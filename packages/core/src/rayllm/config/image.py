@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rayllm.config.asked import nodes_of
 from rayllm.config.document import Document, KeyPath
 
 
@@ -18,11 +19,10 @@ def check_image(document: Document, path: KeyPath, model: Mapping[str, Any]) -> 
     if model.get("version") is not None:
         message = "image and version exclude each other: an image holds one version of the engine"
         document.problem((*path, "version"), message, cure="leave version out, and choose by the image's tag")
-    source, resources = model.get("source"), model.get("resources")
+    source = model.get("source")
     if isinstance(source, str) and source.lower().endswith(".gguf"):
         message = "a GGUF file is converted in an environment of the engine, and an image is none"
         document.problem((*path, "source"), message, cure="name a folder in Hugging Face layout, or leave image out")
-    nodes = resources.get("nodes") if isinstance(resources, dict) else None
-    if isinstance(nodes, int) and nodes > 1:
+    if (nodes := nodes_of(model)) > 1:
         message = f"a replica on {nodes} nodes takes no image"
         document.problem((*path, "image"), message, cure="set resources.nodes to 1, or leave image out")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from rayllm.config.asked import kind_of
 from rayllm.config.document import Document, KeyPath
 from rayllm.config.plugin_calls import noting
 from rayllm.config.schema import ModelConfig
@@ -61,10 +62,8 @@ def check_version(document: Document, path: KeyPath, engine: AnyEngine, model: M
     version = model.get("version")
     if not isinstance(version, str):
         return  # none, or the schema has said so
-    resources = model.get("resources")
-    gpus = resources.get("gpus") if isinstance(resources, dict) else 0
     try:
-        engine.environment_for(Device(kind="cuda" if gpus else "cpu"), version)
+        engine.environment_for(Device(kind=kind_of(model)), version)
     except ValueError as error:
         document.problem(path, f'engine "{engine.name}": {error}')
     except KeyError:
