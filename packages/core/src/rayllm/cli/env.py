@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     Named = TypeVar("Named", BuiltEnvironment, NodeCheck)
 
+_DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
+]
+_VersionOption = Annotated[
+    str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
+]
 _MakesOption = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Of a model, where it needs packages of its own; repeatable."),
@@ -62,12 +68,8 @@ def env_list(file: NodesOption = None, json: JsonOption = False) -> None:
 
 def env_build(
     engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)] = "",
-    device: Annotated[
-        str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
-    ] = "",
-    version: Annotated[
-        str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
-    ] = "",
+    device: _DeviceOption = "",
+    version: _VersionOption = "",
     option: _MakesOption = None,
     file: NodesOption = None,
 ) -> None:
@@ -110,12 +112,8 @@ def env_build(
 def env_download(
     engine: Annotated[str, typer.Argument(help="An installed engine.", autocompletion=complete_engine)],
     into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where the wheels go; made when missing.")],
-    device: Annotated[
-        str, typer.Option("--device", metavar="cpu|cuda", help="What it computes on; by default what is here.")
-    ] = "",
-    version: Annotated[
-        str, typer.Option("--version", metavar="VERSION", help="Of the engine; by default its plugin's.")
-    ] = "",
+    device: _DeviceOption = "",
+    version: _VersionOption = "",
     option: _MakesOption = None,
 ) -> None:
     """Fetch an engine's packages as wheels, for nodes without an index.
