@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol
 
@@ -31,6 +31,22 @@ class ClusterSpec:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values by name, for the files `$RAYLLM_HOME/secrets/NAME` (mode 0600) of the nodes that need them. They may stand
     in no log, argument list or report."""
+    keys_required: bool = False
+    """True where the gateway answers nobody without an API key."""
+    preparation: Preparation | None = None
+    """What the nodes will serve, for a backend whose nodes share a disk and can be prepared before there are any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """Models, as `python -m rayllm.serving.prepare.on_node` takes them, with the code that this needs."""
+
+    models: Sequence[Mapping[str, Any]]
+    """`ModelSpec`s as data, by which their engines' environments are built."""
+    code: bytes = field(repr=False)
+    """A zip with rayllm, pluggy and the plugins of these models."""
+    digest: str
+    """Names the code by its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +65,23 @@ class Node:
     """True for the node where Ray's own records and the gateway are."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """Ray's resource names and totals: `CPU`, `GPU`, `memory` (bytes), …"""
+    name: str = ""
+    """Ray's name of it, by which a platform's own report on the same machine is found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformNode:
+    """One machine of a cluster as the platform reports it that started it: a pod, an instance, an application."""
+
+    name: str
+    """The platform's, which Ray has as the node's name."""
+    state: str
+    """The platform's own word, in lower case: `starting`, `running`, `stopped`, `failed`, …"""
+    reason: str = ""
+    """Why it does not run, where the platform or the node itself knows."""
+    group: str = ""
+    """Which of the backend's groups of alike nodes it belongs to; empty for the head."""
+    head: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +98,16 @@ class Cluster:
     `gateway_url`, whatever name stands in it. None where that is no HTTPS."""
     token: str | None = field(default=None, repr=False)
     """Ray's authentication token; a secret."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the platform's ingress wants to see with every request to `dashboard_url` and `gateway_url`, by lower-case
+    name: `authorization` of its own log-in. Secrets. Ray's token then goes as `x-ray-authorization`, API keys as
+    `x-api-key`."""
+    shown_headers: Mapping[str, str] = field(default_factory=dict)
+    """The same as a person writes them in a shell, without secrets: `{"authorization": "Bearer $CML_API_KEY"}`."""
+    nodes: Sequence[PlatformNode] = ()
+    """What the platform says of its machines, where it has something to say."""
+    elastic: bool = False
+    """True where nodes come by themselves for what does not fit those that are there."""
     state: Literal["ready", "starting", "failed"] = "ready"
     reason: str = ""
     """Why it is not ready, and what to do."""
@@ -96,6 +139,30 @@ class ClusterBackend(ABC):
     def destroy(self, name: str, progress: Progress) -> None:
         """Remove everything `ensure` made for `name`; nothing there is no error."""
 
+    def scale(self, name: str, group: str, count: int, progress: Progress) -> None:
+        """Set how many nodes a group has, and wait until it has them; of a backend with the capability `nodes`.
+
+        A node that is too much takes no new replica, its replicas finish their requests, then it goes.
+
+        Raises:
+            InputError: there is no such group.
+            ClusterError: it can't be done; what was begun is gone on with when it is asked again.
+        """
+        raise NotImplementedError
+
+    def logs(self, name: str, node: str, *, lines: int) -> Iterator[str]:
+        """The last lines of what a node wrote, in pieces of text; of a backend with the capability `nodes`.
+
+        Args:
+            name: the cluster's.
+            node: a `PlatformNode.name`.
+            lines: how many of the last lines; -1 for all.
+
+        Raises:
+            InputError: there is no such node.
+        """
+        raise NotImplementedError
+
     def deploy(self, cluster: Cluster, serve_config: Mapping[str, Any]) -> None:
         """Hand a whole Serve config to the cluster; by default a PUT to Ray's dashboard."""
         from rayllm.cluster.serve_api import ServeApi
@@ -115,7 +182,7 @@ class Backend(Generic[OptionsT]):
     """Validates the `cluster.options:` block."""
     open: Callable[[OptionsT], ClusterBackend]
     capabilities: Iterable[str] = field(default=frozenset())
-    """`create` where `down` removes the cluster itself, …"""
+    """`create` where `down` removes the cluster itself, `nodes` where `scale` and `logs` of its nodes are offered, …"""
 
     check: Callable[[OptionsT], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on the operator's machine, for these options; quick, changes nothing."""

@@ -1,0 +1,155 @@
+"""What operator and nodes share: files on the project's disk, and how applications tell what they are.
+
+Below `.rayllm/` of the project, which is `RAYLLM_HOME` of every node:
+
+    run.py                        what jobs and applications run: unpacks `code/`, hands over to the right Python
+    code/DIGEST.zip, code/DIGEST/ RayLLM's and this backend's code; uploaded by the operator, unpacked by `run.py`
+    serving/DIGEST/               the Python environment of the nodes; `ready.json` is written last
+    secrets/NAME                  the deployment's secrets
+    clusters/NAME/wanted.json     what the cluster should be (`Wanted`); written by the operator alone
+    clusters/NAME/head.json       where the head is (`HeadRecord`); written by the head alone
+    clusters/NAME/token           Ray's token; made by the head's first start
+    clusters/NAME/gcs/            Ray's own records, by which a new head goes on where the last one ended
+    clusters/NAME/nodes/NODE.json what a node says of itself (`NodeRecord`); written by it alone
+    clusters/NAME/logs/NODE/      logs of a node's programs
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+HOME = PurePosixPath(".rayllm")
+"""Below the project's folder."""
+RUN = HOME / "run.py"
+CODE = HOME / "code"
+SERVING = HOME / "serving"
+SECRETS = HOME / "secrets"
+READY = "ready.json"
+
+# Environment variables of applications and jobs. Whoever may see the project can read them: no secret is among them.
+TASK = "RAYLLM_CAI_TASK"
+"""`head`, `worker` or `environment`."""
+CLUSTER = "RAYLLM_CAI_CLUSTER"
+GROUP = "RAYLLM_CAI_GROUP"
+NODE = "RAYLLM_CAI_NODE"
+"""The node's name, which is the application's and Ray's name of the node."""
+CODE_DIGEST = "RAYLLM_CAI_CODE"
+SERVING_DIGEST = "RAYLLM_CAI_SERVING"
+POLLING = "CDSW_APP_POLLING_ENDPOINT"
+"""The platform's own: the path that has to answer 200."""
+HEALTH = "/health"
+
+
+def cluster_folder(name: str) -> PurePosixPath:
+    """The folder of the cluster `name`, below the project's."""
+    return HOME / "clusters" / name
+
+
+def head_name(cluster: str) -> str:
+    """Name of the head's application."""
+    return cluster
+
+
+def worker_name(cluster: str, group: str, number: int) -> str:
+    """Name of a worker's application; numbers count from 1, and the lowest that is free is taken."""
+    return f"{cluster}-{group}-{number}"
+
+
+class _Kept(BaseModel):
+    """A record in JSON; fields of another version are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The record in a file on this machine; None where there is none.
+
+        Raises:
+            ValueError: the file is no such record.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file, readable by this user alone; readers see the old or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.touch(0o600)
+        draft.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+
+class Shape(_Kept):
+    """What one application has."""
+
+    cpus: float
+    memory: float
+    """GB, as the platform counts."""
+    gpus: int = 0
+    accelerator: str = ""
+    """As Ray calls it, where it is known: `L40S`."""
+    accelerator_label: int = 0
+    """The platform's id of it; 0 for its default."""
+    runtime: str
+    """Image."""
+
+
+class Group(Shape):
+    """Workers that are alike."""
+
+    min: int
+    max: int
+    """Equal to `min` where the number is fixed."""
+
+
+class Wanted(_Kept):
+    """What a cluster should be."""
+
+    name: str
+    subdomain: str
+    bypass_authentication: bool = False
+    code: str
+    """Digest in `code/`."""
+    serving: str
+    """Digest in `serving/`."""
+    head: Shape
+    groups: dict[str, Group] = Field(default_factory=dict)
+    idle_minutes: float = 5
+    secrets: dict[str, str] = Field(default_factory=dict)
+    """By name, a digest under Ray's token that tells whether the file is the one that is wanted."""
+
+
+class HeadRecord(_Kept):
+    """Where the head is; a new one is written at every start of the head."""
+
+    epoch: str
+    """Unlike that of any other start."""
+    address: str
+    """Of the pod."""
+    gcs_port: int
+    serve_port: int
+    """Of Serve's own proxy, on the pod's loopback; the same over all starts."""
+    since: float
+    """Seconds since 1970."""
+
+
+class NodeRecord(_Kept):
+    """What a node's supervisor says of itself."""
+
+    state: Literal["starting", "ready", "waiting", "leaving", "failed"]
+    """`waiting`: there is no head to join."""
+    reason: str = ""
+    since: float
+    """Seconds since 1970 when it came into this state."""
+    engine: str = ""
+    """The platform's id of the pod."""
+    address: str = ""
