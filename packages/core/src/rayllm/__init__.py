@@ -13,7 +13,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rayllm.aio import AsyncRayLLM
     from rayllm.api import RayLLM
-    from rayllm.backends import Backend, Cluster, ClusterBackend, ClusterSpec, Node, Progress
+    from rayllm.backends import (
+        Backend,
+        Cluster,
+        ClusterBackend,
+        ClusterSpec,
+        Node,
+        PlatformNode,
+        Preparation,
+        Progress,
+    )
     from rayllm.causes import explained_by
     from rayllm.checks import Check, nvidia_driver
     from rayllm.deployment.adapters import Adapter
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.keys import ApiKey, KeyUsage, NewKey
     from rayllm.deployment.plan import Change, FieldChange, Plan
     from rayllm.deployment.preparing import Prepared
-    from rayllm.deployment.status import AdapterStatus, ModelStatus, ReplicaStatus, Status
+    from rayllm.deployment.status import AdapterStatus, ModelStatus, NodeStatus, ReplicaStatus, Status
     from rayllm.engines import (
         Adapters,
         Command,
@@ -43,13 +52,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "rayllm.aio": ("AsyncRayLLM",),
     "rayllm.api": ("RayLLM",),
-    "rayllm.backends": ("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "Progress"),
+    "rayllm.backends": (
+        *("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "PlatformNode", "Preparation", "Progress"),
+    ),
     "rayllm.deployment.adapters": ("Adapter",),
     "rayllm.deployment.chat": ("ChatPart",),
     "rayllm.deployment.keys": ("ApiKey", "KeyUsage", "NewKey"),
     "rayllm.deployment.plan": ("Change", "FieldChange", "Plan"),
     "rayllm.deployment.preparing": ("Prepared",),
-    "rayllm.deployment.status": ("AdapterStatus", "ModelStatus", "ReplicaStatus", "Status"),
+    "rayllm.deployment.status": ("AdapterStatus", "ModelStatus", "NodeStatus", "ReplicaStatus", "Status"),
     "rayllm.causes": ("explained_by",),
     "rayllm.checks": ("Check", "nvidia_driver"),
     "rayllm.engines": (
@@ -103,10 +114,13 @@ __all__ = [
     "ModelStatus",
     "NewKey",
     "Node",
+    "NodeStatus",
     "Options",
     "Plan",
     "PlanMade",
+    "PlatformNode",
     "PluginError",
+    "Preparation",
     "Prepared",
     "Progress",
     "RayLLM",

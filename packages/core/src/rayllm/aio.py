@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from rayllm.deployment.adapters import Adapter, Adapters
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import ApiKey, Keys, KeyUsage, NewKey
+    from rayllm.deployment.nodes import Nodes
     from rayllm.deployment.plan import Plan
     from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.session import Session
-    from rayllm.deployment.status import ModelStatus, Status
+    from rayllm.deployment.status import ModelStatus, NodeStatus, Status
     from rayllm.plugins import Plugins
     from rayllm.sources import FetchProgress
 
@@ -162,6 +163,11 @@ class AsyncRayLLM:
         """As `RayLLM.adapters`, its methods as coroutines: `await llm.adapters.list()`."""
         return AsyncAdapters(self._llm.adapters)
 
+    @property
+    def nodes(self) -> AsyncNodes:
+        """As `RayLLM.nodes`, its methods as coroutines: `await llm.nodes.list()`."""
+        return AsyncNodes(self._llm.nodes)
+
     async def down(self, progress: Progress = silent) -> bool:
         """As `RayLLM.down`."""
         return await _stoppable(self._llm.down, progress)
@@ -231,6 +237,27 @@ class AsyncKeys:
     async def usage(self, name: str | None = None, *, days: int = 30) -> builtins.list[KeyUsage]:
         """As `Keys.usage`."""
         return await asyncio.to_thread(self._keys.usage, name, days=days)
+
+
+class AsyncNodes:
+    """The machines of a cluster, `AsyncRayLLM.nodes`: what a method does is what that of `RayLLM.nodes` says."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+
+    async def list(self) -> builtins.list[NodeStatus]:
+        """As `Nodes.list`."""
+        return await asyncio.to_thread(self._nodes.list)
+
+    async def scale(self, group: str, count: int, *, progress: Progress = silent) -> builtins.list[NodeStatus]:
+        """As `Nodes.scale`."""
+        return await _stoppable(lambda told: self._nodes.scale(group, count, progress=told), progress)
+
+    async def logs(self, node: str, *, lines: int = 200) -> AsyncGenerator[str, None]:
+        """As `Nodes.logs`, as an asynchronous iterator."""
+        texts = self._nodes.logs(node, lines=lines)
+        while (text := await asyncio.to_thread(next, texts, None)) is not None:
+            yield text
 
 
 async def _stoppable(work: Callable[[Progress], Found], progress: Progress) -> Found:

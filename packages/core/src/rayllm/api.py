@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rayllm.deployment.adapters import Adapters
     from rayllm.deployment.chat import ChatPart
     from rayllm.deployment.keys import Keys
+    from rayllm.deployment.nodes import Nodes
     from rayllm.deployment.plan import Plan
     from rayllm.deployment.preparing import Prepared
     from rayllm.deployment.session import Session
@@ -250,6 +251,7 @@ class RayLLM:
 
         Args:
             options: passed on to `openai.OpenAI`. Without `api_key` it is `$RAYLLM_API_KEY`, else the file's first key.
+                Where the platform's own ingress takes `Authorization`, that is filled in, too.
 
         Raises:
             ClusterError: the cluster is not there, or not ready.
@@ -274,6 +276,13 @@ class RayLLM:
         from rayllm.deployment.adapters import Adapters
 
         return Adapters(self.session)
+
+    @property
+    def nodes(self) -> Nodes:
+        """The cluster's machines: `llm.nodes.list()`, `llm.nodes.scale("gpu", 2)`, `llm.nodes.logs(name)`."""
+        from rayllm.deployment.nodes import Nodes
+
+        return Nodes(self.session)
 
     def down(self, progress: Progress = silent) -> bool:
         """Stop the models and the endpoint, and remove the cluster if RayLLM made it; False if there was nothing.
@@ -302,13 +311,17 @@ def client_options(session: Session, options: Mapping[str, Any], http_client: Ca
     from rayllm.deployment.file_keys import headers_of, key_headers
 
     shown = headers_of(options["api_key"]) if isinstance(options.get("api_key"), str) else key_headers(session.checked)
-    headers = {"x-api-key": shown["x-api-key"]} if shown else {}
     cluster = session.find_ready()
+    headers = {**cluster.headers, **({"x-api-key": shown["x-api-key"]} if shown else {})}
     trust = {"http_client": http_client(verify=trusting(cluster.certificate))} if cluster.certificate else {}
+    key = {"api_key": shown.get("x-api-key", "none"), **options}["api_key"]
+    if ingress := headers.pop("authorization", ""):
+        # The client shows its key as `Authorization: Bearer KEY`, and takes another value by that spelling alone.
+        key, headers["Authorization"] = ingress.removeprefix("Bearer "), ingress
     return {
         "base_url": f"{cluster.gateway_url}/v1",
-        "api_key": shown.get("x-api-key", "none"),
         **trust,
         **options,
+        "api_key": key,
         "default_headers": {**headers, **(options.get("default_headers") or {})},
     }

@@ -34,7 +34,8 @@ class ClusterSpec:
     keys_required: bool = False
     """True where the gateway answers nobody without an API key."""
     preparation: Preparation | None = None
-    """What the nodes will serve, for a backend whose nodes share a disk and can be prepared before there are any."""
+    """What the nodes will serve, for a backend whose nodes share a disk and can be prepared before there are any; None
+    unless it has the capability `prepares`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class Node:
     id: str
     """Ray's id of it."""
     state: str
-    """`alive` or `dead`."""
+    """`alive` or `dead`; `missing` where the platform has it and Ray does not."""
     reason: str = ""
     """Why it is not alive."""
     address: str = ""
@@ -182,7 +183,8 @@ class Backend(Generic[OptionsT]):
     """Validates the `cluster.options:` block."""
     open: Callable[[OptionsT], ClusterBackend]
     capabilities: Iterable[str] = field(default=frozenset())
-    """`create` where `down` removes the cluster itself, `nodes` where `scale` and `logs` of its nodes are offered, …"""
+    """`create` where `down` removes the cluster itself; `nodes` where `scale` and `logs` are there for its nodes;
+    `prepares` where `ensure` wants `ClusterSpec.preparation`; `this-machine` where the nodes are this machine."""
 
     check: Callable[[OptionsT], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on the operator's machine, for these options; quick, changes nothing."""

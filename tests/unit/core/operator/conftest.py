@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -22,6 +22,7 @@ from rayllm import (
     Environment,
     ModelSource,
     Options,
+    PlatformNode,
     Progress,
 )
 from rayllm.cluster.serve_api import ServeApi
@@ -62,10 +63,13 @@ class MemoryBackend(ClusterBackend):
     def __init__(self, cluster: Cluster | None) -> None:
         self.cluster = cluster
         self.destroyed: list[str] = []
+        self.wanted: ClusterSpec | None = None
+        self.scaled: list[tuple[str, int]] = []
 
     def ensure(self, spec: ClusterSpec, progress: Progress) -> Cluster:  # noqa: ARG002
         """It is there."""
         assert self.cluster
+        self.wanted = spec
         return self.cluster
 
     def find(self, name: str) -> Cluster | None:  # noqa: ARG002
@@ -75,6 +79,20 @@ class MemoryBackend(ClusterBackend):
     def destroy(self, name: str, progress: Progress) -> None:  # noqa: ARG002
         """Remember the name."""
         self.destroyed.append(name)
+
+    def scale(self, name: str, group: str, count: int, progress: Progress) -> None:  # noqa: ARG002
+        """The platform has so many at once."""
+        assert self.cluster
+        self.scaled.append((group, count))
+        others = [node for node in self.cluster.nodes if node.group != group]
+        made = [PlatformNode(name=f"{group}-{n + 1}", state="running", group=group) for n in range(count)]
+        self.cluster = replace(self.cluster, nodes=[*others, *made])
+        progress("nodes", f"{group} has {count}", done=True)
+
+    def logs(self, name: str, node: str, *, lines: int) -> Iterator[str]:
+        """In two pieces."""
+        yield f"{name} {node}\n"
+        yield f"{lines} lines\n"
 
 
 @pytest.fixture
@@ -116,9 +134,9 @@ Open = Callable[..., Session]
 
 @pytest.fixture
 def opened(cluster: Cluster, tmp_path: Path) -> Open:
-    """Make a session of a file's text; `create` and other capabilities as named."""
+    """Make a session of a file's text; `create` and other capabilities as named, the cluster's fields as given."""
 
-    def make(text: str = FILE, *capabilities: str, environ: Mapping[str, str] = {}) -> Session:
+    def make(text: str = FILE, *capabilities: str, environ: Mapping[str, str] = {}, **fields: Any) -> Session:
         def never(*_: Any) -> Any:
             raise AssertionError
 
@@ -131,7 +149,7 @@ def opened(cluster: Cluster, tmp_path: Path) -> Open:
             name="local",
             summary="",
             options=Options,
-            open=lambda _: MemoryBackend(cluster),
+            open=lambda _: MemoryBackend(replace(cluster, **fields)),
             capabilities=frozenset(capabilities),
         )
         file = tmp_path / "rayllm.yaml"

@@ -26,6 +26,7 @@ OTHER = {
     "RayLLM": "AsyncRayLLM",
     "Keys": "AsyncKeys",
     "Adapters": "AsyncAdapters",
+    "Nodes": "AsyncNodes",
     "Generator[str, None, None]": "AsyncGenerator[str, None]",
     "Generator[ChatPart, None, None]": "AsyncGenerator[ChatPart, None]",
 }

@@ -197,7 +197,7 @@ def test_what_fits_on_no_node(opened: Open, dashboard: FakeDashboard, shown: Sho
         "  do     ask for less under resources:, or add nodes\n  more   rayllm explain room"
     )
     assert puts(dashboard) == 0
-    up(opened(large, "elastic"), shown)
+    up(opened(large, elastic=True), shown)
 
 
 READY = {"replica": "r", "node": "n1", "phase": "ready", "detail": "", "since": 1.0, "log": "l"}

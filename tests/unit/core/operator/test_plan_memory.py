@@ -52,8 +52,8 @@ def asked(opened: Open, weights: Path, dashboard: FakeDashboard, monkeypatch: py
     dashboard.nodes = [{"node_id": "n1", "state": "ALIVE", "resources_total": {"CPU": 8.0, "GPU": 2.0}}]
     dashboard.hardware = [{"raylet": {"nodeId": "n1"}, "mem": [64 * GIB, 0, 0.0, 0], "gpus": [GPU, GPU]}]
 
-    def make(keys: str = "", *capabilities: str, source: str = str(weights), **more: Any) -> Session:
-        session = opened(f"name: demo\nmodels: {{m: {{engine: toy, source: '{source}'{keys}}}}}", *capabilities)
+    def make(keys: str = "", *, elastic: bool = False, source: str = str(weights), **more: Any) -> Session:
+        session = opened(f"name: demo\nmodels: {{m: {{engine: toy, source: '{source}'{keys}}}}}", elastic=elastic)
         toy = session.plugins.engines["toy"]
         session.plugins.sources["file"] = FILE
         split = lambda _, gpus: Shape.of(gpus)  # noqa: E731
@@ -119,12 +119,12 @@ def test_weights_that_are_too_large(asked: Opened, dashboard: FakeDashboard, sho
     assert not dashboard.serve.told
     unchecked = compare(asked(", resources: {check_memory: false}"))
     assert (unchecked.misfits, unchecked.memory[0].warning[:26]) == ([], "each part needs 9.0 GiB, a")
-    assert compare(asked("", "elastic")).memory[0].room is None
+    assert compare(asked(elastic=True)).memory[0].room is None
 
 
 def test_heads_that_cannot_be_split(asked: Opened) -> None:
     """Refused with the sizes that work, unless the engine pads them; whatever memory there is."""
-    (said,) = compare(asked(", resources: {gpus: 2}", "elastic")).misfits
+    (said,) = compare(asked(", resources: {gpus: 2}", elastic=True)).misfits
     assert said == (
         "m: its 9 attention heads and 3 KV heads can't be split into 2 equal parts (tensor parallel); "
         "sizes that work: 1, 3, 9"

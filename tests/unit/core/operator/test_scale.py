@@ -91,7 +91,7 @@ def test_what_can_not_be(opened: Open, dashboard: FakeDashboard) -> None:
 
 def test_a_cluster_that_grows_is_not_asked_for_room(opened: Open) -> None:
     """Its nodes come when they are needed."""
-    llm = RayLLM(opened("name: demo\nmodels: {small: {engine: toy, source: file:/w}}", "elastic"))
+    llm = RayLLM(opened("name: demo\nmodels: {small: {engine: toy, source: file:/w}}", elastic=True))
     llm.up()
     assert llm.scale("small", 50).models["small"].running == 50
 

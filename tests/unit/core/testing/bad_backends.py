@@ -226,6 +226,16 @@ BAD = {
         "ensure was interrupted at point 1, and did this",
         {"except OSError": "except BaseException"},
     ),
+    "takes any group for one of its own": Bad(
+        "test_an_unknown_node_is_refused",
+        "scale of nobody-has-this-name did this: it ended without a word",
+        {'if group != "all":': 'if group == "":'},
+    ),
+    "does not say which nodes there are": Bad(
+        "test_an_unknown_node_is_refused",
+        "logs of nobody-has-this-name did this: there is no node nobody-has-this-name",
+        {', cure=f"there is {name}-machine")': ")"},
+    ),
     "forgets a config": Bad(
         "test_deploy_reaches_serve",
         "Serve reports None",

@@ -13,7 +13,7 @@ TOKEN = "t0ken-of-the-cluster"
 BACKEND = '''
 import os, subprocess, sys
 from pathlib import Path
-from rayllm import Backend, Cluster, ClusterBackend, ClusterError, Options, hookimpl
+from rayllm import Backend, Cluster, ClusterBackend, ClusterError, InputError, Options, PlatformNode, hookimpl
 
 class DiskOptions(Options):
     """Where its clusters are."""
@@ -78,11 +78,21 @@ class DiskBackend(ClusterBackend):
 
     def describe(self, name, state, created):
         where = dict(dashboard_url=self.options.url, gateway_url="http://127.0.0.1:8000")
-        return Cluster(name=name, **where, token="t0ken-of-the-cluster", state=state, created=created)
+        nodes = [PlatformNode(name=f"{name}-machine", state="running", group="all")]
+        return Cluster(name=name, **where, token="t0ken-of-the-cluster", state=state, created=created, nodes=nodes)
+
+    def scale(self, name, group, count, progress):
+        if group != "all":
+            raise InputError(f"there is no group {group}", cure="there is all")
+
+    def logs(self, name, node, *, lines):
+        if node != f"{name}-machine":
+            raise InputError(f"there is no node {node}", cure=f"there is {name}-machine")
+        yield "it hums"
 
 @hookimpl
 def rayllm_backends():
-    yield Backend(name="disk", summary="a folder", options=DiskOptions, open=DiskBackend, capabilities={"create"})
+    yield Backend(name="disk", summary="a folder", options=DiskOptions, open=DiskBackend, capabilities={"create", "nodes"})
 '''
 
 

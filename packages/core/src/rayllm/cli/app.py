@@ -24,6 +24,7 @@ from rayllm.cli.init import init
 from rayllm.cli.keys import keys_add, keys_list, keys_new, keys_revoke, keys_rotate, keys_usage
 from rayllm.cli.logs import LogsCommand, logs
 from rayllm.cli.new_plugin import plugins_new
+from rayllm.cli.nodes import nodes_list, nodes_logs, nodes_scale
 from rayllm.cli.plan import plan
 from rayllm.cli.plugins import plugins, plugins_doctor
 from rayllm.cli.pull import pull
@@ -54,6 +55,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
 GROUPS = {
     "adapters": (adapters_add, adapters_list, adapters_remove),
     "keys": (keys_add, keys_list, keys_rotate, keys_revoke, keys_usage, keys_new),
+    "nodes": (nodes_list, nodes_scale, nodes_logs),
     "env": (env_list, env_build, env_download, env_check, env_prune),
     "plugins": (plugins_new, plugins_doctor),
 }
@@ -63,6 +65,7 @@ ALONE = {"plugins": plugins}
 HELP_OF = {
     "adapters": "Add, list and remove LoRA adapters of models that run.",
     "keys": "Add, list, rotate and revoke API keys; see what was used.",
+    "nodes": "List the cluster's nodes, set how many there are, read what they wrote.",
     "env": "Look at, build and remove engines' environments.",
 }
 CLASSES = {logs: LogsCommand}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rayllm.backends import Node
+from rayllm.cli.node_text import node_lines
 from rayllm.cli.output import Line, table_lines
 from rayllm.deployment.adapter_status import describe as describe_adapter
 from rayllm.deployment.fit import each_of
@@ -37,6 +38,8 @@ def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
         for model in found.models.values()
     ]
     yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "LOAD", "STATE"), rows)
+    if any(node.platform for node in found.nodes):
+        yield from node_lines(found.nodes)
     if found.gateway is None:
         yield "  gateway: not deployed   → rayllm up", "bad"
     parts = [*found.models.values(), *([found.gateway] if found.gateway else [])]

@@ -72,6 +72,8 @@ def _agreed(llm: RayLLM, output: Output, *, yes: bool) -> bool:
 def _say_what_next(status: Status, output: Output, *, keyed: bool) -> None:
     model = next(iter(status.models), "MODEL")
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}'
-    headers = "-H 'content-type: application/json'" + (' -H "x-api-key: $RAYLLM_API_KEY"' if keyed else "")
+    shown = [f' -H "{name}: {value}"' for name, value in status.shown_headers.items()]
+    headers = "-H 'content-type: application/json'" + "".join(shown)
+    headers += ' -H "x-api-key: $RAYLLM_API_KEY"' if keyed else ""
     output.say(f"\n  curl {status.gateway_url}/v1/chat/completions {headers} -d '{body}'")
     output.say(f"  rayllm chat {model}      rayllm status      rayllm logs {model}      rayllm down")

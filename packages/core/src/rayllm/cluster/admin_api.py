@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from rayllm.cluster.connection import TokenError, UnreachableError, connect
+from rayllm.cluster.connection import TokenError, UnreachableError, connect, token_header
+from rayllm.cluster.ingress import ingress_error
 from rayllm.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ class AdminApi:
 
     def __init__(self, cluster: Cluster) -> None:
         url = f"{cluster.gateway_url}/rayllm/v1"
-        # Ray's own header: some platforms' ingress takes Authorization for itself.
-        self._http = connect(
-            url, cluster.token, header="x-ray-authorization", timeout_s=5.0, certificate=cluster.certificate
-        )
+        headers = {**cluster.headers, **token_header(cluster.token)}
+        self._behind_ingress = bool(cluster.headers)
+        self._http = connect(url, headers, timeout_s=5.0, certificate=cluster.certificate)
 
     def state(self) -> dict[str, Any] | None:
         """The directory's snapshot of the deployment; None while the gateway does not answer."""
@@ -72,12 +72,15 @@ class AdminApi:
 
         Raises:
             UnreachableError: the gateway does not answer, or not now.
+            ClusterError: the platform's ingress answers instead.
             TokenError: the cluster's token is another one.
             InputError: the gateway finds something wrong with what was asked, in its words.
             ClusterError: it can't do it.
         """
         try:
             answer = self._http.request(method, path, timeout=CHANGE_S, **request)
+            if self._behind_ingress and (lost := ingress_error(answer)):
+                raise lost
             value = answer.json()
         except (httpx.HTTPError, ValueError) as problem:
             cure = "what is with it: rayllm status gateway"

@@ -16,6 +16,7 @@ from rayllm.cluster.node_packages import require_brought
 from rayllm.errors import PluginError
 
 CORE = "rayllm-core"
+_PREFIX, _SUFFIX = "rayllm-", ".zip"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -27,6 +28,11 @@ class Bundle:
     content: bytes
     versions: Mapping[str, str] = field(default_factory=dict)
     """By distribution, core's first, the version of the code that is in it."""
+
+    @property
+    def digest(self) -> str:
+        """What names the code by its content."""
+        return self.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
 
     @property
     def uri(self) -> str:
@@ -53,7 +59,7 @@ def build(distributions: Iterable[str]) -> Bundle:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), files[name], zipfile.ZIP_DEFLATED)
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files)))
     versions = {distribution.metadata["Name"]: distribution.version for distribution in found}
-    return Bundle(f"rayllm-{digest.hexdigest()[:16]}.zip", buffer.getvalue(), versions)
+    return Bundle(f"{_PREFIX}{digest.hexdigest()[:16]}{_SUFFIX}", buffer.getvalue(), versions)
 
 
 def _installed(name: str) -> importlib.metadata.Distribution:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from rayllm.backends import Cluster, Node
-from rayllm.cluster.connection import TokenError, UnreachableError, connect, connect_async
+from rayllm.cluster.connection import TokenError, UnreachableError, connect, connect_async, token_header
 from rayllm.cluster.hardware import Hardware, hardware_of
+from rayllm.cluster.ingress import ingress_error
 from rayllm.errors import ClusterError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 APPLICATIONS = "/api/serve/applications/"
-_HEADER = "authorization"
 _STREAM = "/api/v0/logs/stream"
 _FOLLOW = {"interval": "0.5"}
 _AILING = "ask again in a moment; if it stays so, dashboard.log on the head node tells why"
@@ -28,15 +28,24 @@ _NO_DASHBOARD = "is this the dashboard's own address, and not that of a page to 
 class ServeApi:
     """A client of one cluster. Use it as a context manager."""
 
-    def __init__(self, dashboard_url: str, token: str | None = None, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        dashboard_url: str,
+        token: str | None = None,
+        *,
+        ingress: Mapping[str, str] = {},
+        timeout_s: float = 30.0,
+    ) -> None:
         self.url = dashboard_url.rstrip("/")
         self._token = token
-        self._http = connect(self.url, token, header=_HEADER, timeout_s=timeout_s)
+        self._behind_ingress = bool(ingress)
+        self._headers = {**ingress, **token_header(token)}
+        self._http = connect(self.url, self._headers, timeout_s=timeout_s)
 
     @classmethod
     def of(cls, cluster: Cluster) -> Self:
         """The client of a cluster that a backend found."""
-        return cls(cluster.dashboard_url, cluster.token)
+        return cls(cluster.dashboard_url, cluster.token, ingress=cluster.headers)
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +86,7 @@ class ServeApi:
                 address=str(row.get("node_ip") or ""),
                 head=bool(row.get("is_head_node")),
                 resources=dict(row.get("resources_total") or {}),
+                name=str(row.get("node_name") or ""),
             )
             for row in answer["data"]["result"]["result"]
         ]
@@ -95,7 +105,7 @@ class ServeApi:
         """As `log`, then what is added, until the caller stops."""
         params = {**_FOLLOW, "node_id": node, "filename": filename, "lines": str(lines)}
         with self._told(), self._http.stream("GET", _STREAM, params=params, timeout=None) as answer:
-            if answer.is_error:
+            if not answer.is_success:
                 answer.read()  # before the stream is closed
             answer.raise_for_status()
             yield from answer.iter_text()
@@ -105,10 +115,10 @@ class ServeApi:
         params = {**_FOLLOW, "node_id": node, "filename": filename, "lines": str(lines)}
         with self._told():
             async with (
-                connect_async(self.url, self._token, header=_HEADER) as http,
+                connect_async(self.url, self._headers) as http,
                 http.stream("GET", _STREAM, params=params) as answer,
             ):
-                if answer.is_error:
+                if not answer.is_success:
                     await answer.aread()
                 answer.raise_for_status()
                 async for text in answer.aiter_text():
@@ -121,6 +131,8 @@ class ServeApi:
         except ValueError:
             value = None
         if not isinstance(value, dict):
+            if self._behind_ingress and (problem := ingress_error(answer)):
+                raise problem
             raise ClusterError(
                 f"{self.url}{path} did not answer with JSON, as Ray's dashboard does",
                 cause=answer.text[:200],
@@ -153,6 +165,8 @@ class ServeApi:
 
     def _refusal(self, answer: httpx.Response) -> ClusterError:
         """The error for an answer that is no success."""
+        if self._behind_ingress and (problem := ingress_error(answer)):
+            return problem
         status = answer.status_code
         if status in {401, 403}:
             refused = "refused the cluster's token" if self._token else "asks for a token, and there is none"
@@ -162,10 +176,9 @@ class ServeApi:
                 topic="token",
             )
         kind = UnreachableError if answer.is_server_error else ClusterError
-        said = f"{self.url}{answer.request.url.path} answered HTTP {status}"
+        said = f"{answer.request.url.copy_with(query=None)} answered HTTP {status}"
         page = "html" in answer.headers.get("content-type", "")
         if page or answer.is_redirect:
             said += " with a web page" if page else ""
             return kind(said, cure=_NO_DASHBOARD, topic="cluster-unreachable")
-        body = answer.text[-2000:] if answer.is_stream_consumed else ""
-        return kind(said, cause=body.strip() or None, cure=_AILING if answer.is_server_error else None)
+        return kind(said, cause=answer.text[-2000:].strip() or None, cure=_AILING if answer.is_server_error else None)

@@ -56,8 +56,8 @@ def _apply(session: Session, cluster: Cluster, progress: Progress, tell: Tell, p
     try:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
             proposal = propose(session, cluster)
-            if proposal.misfits and "elastic" not in session.checked.backend.capabilities:
-                cure = "ask for less under resources:, or add nodes"
+            if proposal.misfits and not cluster.elastic:
+                cure = f"ask for less under resources:, or {session.more_nodes}"
                 raise DeploymentError("\n".join(proposal.misfits), cure=cure, topic="room")
             if proposal.refusals:
                 cure = "sizes that work, a smaller or quantised model, or more GPUs; resources.check_memory: false"

@@ -53,7 +53,9 @@ class Question:
     """The gateway's, as PEM; None without HTTPS."""
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """With the API key."""
+    """With the API key, and what the platform's ingress wants to see."""
+    behind_ingress: bool = False
+    """True where a platform's ingress, which asks for headers of its own, is before the gateway."""
 
 
 def question(
@@ -77,7 +79,12 @@ def question(
     headers = key_headers(session.checked)
     cluster = session.find_ready()
     return Question(
-        model=name, url=cluster.gateway_url, certificate=cluster.certificate, body=body | given, headers=headers
+        model=name,
+        url=cluster.gateway_url,
+        certificate=cluster.certificate,
+        body=body | given,
+        headers={**headers, **cluster.headers},
+        behind_ingress=bool(cluster.headers),
     )
 
 
@@ -106,8 +113,8 @@ def chat(asked: Question, session: Session) -> Generator[ChatPart, None, None]:
 
     try:
         with (
-            connect(asked.url, None, header="", timeout_s=QUIET_S, certificate=asked.certificate) as client,
-            client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
+            connect(asked.url, asked.headers, timeout_s=QUIET_S, certificate=asked.certificate) as client,
+            client.stream("POST", PATH, json=asked.body, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
                 answer.read()
@@ -131,8 +138,8 @@ async def chat_async(asked: Question, session: Session) -> AsyncGenerator[ChatPa
 
     try:
         async with (
-            connect_async(asked.url, None, header="", certificate=asked.certificate) as client,
-            client.stream("POST", PATH, json=asked.body, headers=asked.headers, timeout=_timeouts()) as answer,
+            connect_async(asked.url, asked.headers, certificate=asked.certificate) as client,
+            client.stream("POST", PATH, json=asked.body, timeout=_timeouts()) as answer,
         ):
             if not answer.is_success:
                 await answer.aread()
@@ -200,15 +207,19 @@ def _broken_off(asked: Question, cause: str) -> ClusterError:
 
 def _refusal(asked: Question, session: Session, answer: httpx.Response) -> ClusterError:
     """The error for an answer that is none."""
+    from rayllm.cluster.ingress import ingress_error
+
     try:
         said = _message(answer.json().get("error"))
     except (ValueError, AttributeError):
         said = answer.text[:500]
+    if answer.status_code in _RETRY:
+        return _not_answering(asked, session, said)
+    if asked.behind_ingress and (problem := ingress_error(answer)):
+        return problem
     if answer.status_code == _UNAUTHORIZED:
         cure = "export RAYLLM_API_KEY=…; a new one: rayllm keys add NAME"
         return ClusterError("the endpoint refused the API key", cause=said, cure=cure, topic="api-key")
-    if answer.status_code in _RETRY:
-        return _not_answering(asked, session, said)
     if answer.status_code == _NOT_FOUND and "model_not_found" in answer.text:
         return ClusterError(f"{asked.model} is not deployed", cause=said, cure="deploy what the file says: rayllm up")
     return ClusterError(f"{asked.model} refused the question (HTTP {answer.status_code})", cause=said or None)

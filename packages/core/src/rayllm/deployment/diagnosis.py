@@ -17,12 +17,13 @@ _PREPARES = {
 }
 
 
-def diagnose(model: ModelStatus, shortage: str) -> tuple[str, str]:
+def diagnose(model: ModelStatus, shortage: str, *, elastic: bool = False) -> tuple[str, str]:
     """Cause and cure of what keeps a model from being ready; both empty where it is.
 
     Args:
         model: as it is.
         shortage: what one more replica needs and no node has, in words with the numbers; empty where there is room.
+        elastic: True where nodes come by themselves for what lacks one.
     """
     if model.state == "ready":
         return "", ""
@@ -30,14 +31,16 @@ def diagnose(model: ModelStatus, shortage: str) -> tuple[str, str]:
         return _failed(model, model.failure["message"], model.failure["cause"], model.failure["cure"])
     if model.state in {"failed", "unhealthy"}:
         return _failed(model, last_error(model.message) or "it did not come up", "", "")
-    return _on_its_way(model, shortage)
+    return _on_its_way(model, shortage, elastic=elastic)
 
 
-def _on_its_way(model: ModelStatus, shortage: str) -> tuple[str, str]:
+def _on_its_way(model: ModelStatus, shortage: str, *, elastic: bool) -> tuple[str, str]:
     if busy := [replica for replica in model.replicas if replica.phase != "ready"]:
         newest = max(busy, key=lambda replica: replica.since)
         detail = f": {newest.detail}" if newest.detail else ""
         return _PREPARES.get(newest.phase, newest.phase) + detail, f"wait: rayllm status {model.name} --watch"
+    if shortage and elastic:
+        return shortage, "wait: a node comes for it, where one may be as large; rayllm nodes list tells of it"
     if shortage:
         return shortage, "ask for less under resources:, stop another model, or add a node"
     if model.state == "waiting":

@@ -77,7 +77,7 @@ class FileKeys:
 def key_headers(checked: Checked) -> Mapping[str, str]:
     """What a request from this machine shows the gateway; nothing where it needs no key and there is none.
 
-    Both headers: some platforms take `Authorization` for themselves.
+    Both headers: some platforms take `Authorization` for themselves, and then `Cluster.headers` has it.
 
     Raises:
         InputError: the gateway wants a key and there is none here, or it can't stand in a header.

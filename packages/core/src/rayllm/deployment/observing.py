@@ -12,6 +12,7 @@ from rayllm.deployment.adapter_settings import settings_of
 from rayllm.deployment.adapter_status import adapters_of
 from rayllm.deployment.diagnosis import diagnose
 from rayllm.deployment.fit import shortage
+from rayllm.deployment.node_status import node_statuses
 from rayllm.deployment.plan import scaling_of
 from rayllm.deployment.serve_config import Json, deployed_apps
 from rayllm.deployment.status import ModelStatus, ReplicaStatus, Status
@@ -67,7 +68,7 @@ def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: lis
         serve: Json = next(iter(report["deployments"].values()), {})
         part = _model(name, app, report, serve, snapshot or {})
         lacks = shortage(needs, nodes, used, spans_of(app)) if (needs := needs_of(serve)) else ""
-        cause, cure = diagnose(part, lacks)
+        cause, cure = diagnose(part, lacks, elastic=cluster.elastic)
         found[name] = replace(part, cause=cause, cure=cure, endpoint=f"{cluster.gateway_url}/v1")
     return Status(
         name=cluster.name,
@@ -75,7 +76,8 @@ def status_of(cluster: Cluster, details: Json, snapshot: Json | None, nodes: lis
         dashboard_url=cluster.dashboard_url,
         gateway=found.pop(GATEWAY_APP, None),
         models=found,
-        nodes=nodes,
+        nodes=node_statuses(cluster.nodes, nodes),
+        shown_headers=dict(cluster.shown_headers),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from rayllm.backends import Cluster, Node, Progress
+from rayllm.backends import Cluster, Node, Preparation, Progress
+from rayllm.cluster.bundle import Bundle
 from rayllm.cluster.serve_api import ServeApi
 from rayllm.config.schema import ModelConfig
 from rayllm.deployment.fit import could_hold
 from rayllm.deployment.node_jobs import Line, NodeJob
 from rayllm.deployment.proposal import code_for
-from rayllm.deployment.serve_config import model_spec
+from rayllm.deployment.serve_config import Json, model_spec
 from rayllm.deployment.session import Session
 from rayllm.deployment.telling import telling
 from rayllm.errors import DeploymentError
@@ -100,11 +101,7 @@ def prepare(
         nodes = {node.id: node for node in api.nodes() if node.state == "alive"}
     placed = _placed(configs, nodes.values())
     code = code_for(session, configs)
-    packages = session.checked.config.packages
-    specs = {
-        name: model_spec(session.name, name, model, code.versions, packages=packages).to_args()
-        for name, model in configs.items()
-    }
+    specs = _specs(session, configs, code)
     told = {node: {"models": [specs[name] for name in names], "weights": weights} for node, names in placed.items()}
     hearing = _Hearing(nodes, placed, progress)
     job = NodeJob(cluster=cluster, code=code, module=MODULE, nodes=told, progress=progress)
@@ -114,6 +111,27 @@ def prepare(
     if any(one.state == "failed" for one in found):
         raise NotPreparedError(found)
     return found
+
+
+def preparation(session: Session) -> Preparation:
+    """What a backend that prepares nodes before there are any has to know of the file.
+
+    Raises:
+        PluginError: the code of a plugin can't travel.
+    """
+    models = session.checked.config.models
+    built = {name: model for name, model in models.items() if model.environment == "auto" and model.image is None}
+    code = code_for(session, built)
+    return Preparation(models=list(_specs(session, built, code).values()), code=code.content, digest=code.digest)
+
+
+def _specs(session: Session, models: Mapping[str, ModelConfig], code: Bundle) -> dict[str, Json]:
+    """Each model as the nodes get it."""
+    packages = session.checked.config.packages
+    return {
+        name: model_spec(session.name, name, model, code.versions, packages=packages).to_args()
+        for name, model in models.items()
+    }
 
 
 def _placed(models: Mapping[str, ModelConfig], nodes: Collection[Node]) -> dict[str, list[str]]:

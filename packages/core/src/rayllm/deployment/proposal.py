@@ -59,8 +59,7 @@ def propose(session: Session, cluster: Cluster | None) -> Proposal:
     deployed = deployed_apps(details, session.name)
     alive = [hardware[node.id] for node in nodes if node.state == "alive" and node.id in hardware]
     # Where nodes come on demand, those that are there say nothing of those that will be.
-    elastic = "elastic" in session.checked.backend.capabilities
-    memory = estimates(session, [] if elastic else alive, deployed)
+    memory = estimates(session, [] if cluster.elastic else alive, deployed)
     problems = misfits(session.checked.config.models, nodes)
     return Proposal(bundles, plan(apps, deployed), apps, nodes, problems, memory)
 

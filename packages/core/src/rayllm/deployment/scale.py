@@ -49,7 +49,7 @@ def _scale(session: Session, model: str, replicas: int, progress: Progress, tell
     admin = AdminApi(cluster)
     try:
         with lease(admin, session.name) as renew, ServeApi.of(cluster) as api:
-            if "elastic" not in session.checked.backend.capabilities:
+            if not cluster.elastic:
                 _require_room(session, api, admin, model, replicas)
             known = admin.failed_at()
             _put(session, cluster, api, model, replicas)
@@ -101,7 +101,7 @@ def _require_room(session: Session, api: ServeApi, admin: AdminApi, model: str, 
         raise DeploymentError(
             f"{replicas} replicas of {model} don't fit: each needs {each_of(needs, spans)}, "
             f"and beside what else runs the nodes have room for {most}",
-            cure="take fewer, ask for less under resources:, or add nodes",
+            cure=f"take fewer, ask for less under resources:, or {session.more_nodes}",
             topic="room",
         )
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Progress, gateway_url
+from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Preparation, Progress, gateway_url
 from rayllm.config.certificate import certificate_of
 from rayllm.errors import ClusterError, InputError, PluginError
 from rayllm.names import did_you_mean
@@ -17,6 +17,26 @@ if TYPE_CHECKING:
     from rayllm.config import Checked
     from rayllm.memory.model import Model
     from rayllm.plugins import Plugins
+
+
+class NotReadyError(ClusterError):
+    """The cluster is there, and can't be talked to yet, or no more."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.nodes = cluster.nodes
+        """What the platform says of its machines."""
+        super().__init__(
+            f"the cluster of {cluster.name} is {cluster.state}",
+            cause=cluster.reason,
+            cure="rayllm up",
+            topic="cluster-failed",
+        )
+
+    def __str__(self) -> str:
+        """Every node as the platform has it, then the error."""
+        width = max((len(node.name) for node in self.nodes), default=0)
+        lines = [f"{node.name:<{width}}  {': '.join(filter(None, (node.state, node.reason)))}" for node in self.nodes]
+        return "\n".join([*lines, super().__str__()])
 
 
 class Session:
@@ -41,6 +61,12 @@ class Session:
         """The deployment's name."""
         return self.checked.config.name
 
+    @property
+    def more_nodes(self) -> str:
+        """How a person gets more of them, in words."""
+        scales = "nodes" in self.checked.backend.capabilities
+        return "add nodes: rayllm nodes scale GROUP COUNT" if scales else "add nodes"
+
     def ensure(self, progress: Progress) -> Cluster:
         """Create the cluster, or take the one that is there."""
         gateway = self.checked.config.gateway
@@ -50,6 +76,8 @@ class Session:
             gateway_port=gateway.port,
             gateway_tls=gateway.tls is not None,
             secrets=self.checked.secrets,
+            keys_required=gateway.keys is not None,
+            preparation=self._preparation(),
         )
         with self._calling("ensure"):
             found: Any = self.backend.ensure(spec, progress)
@@ -73,13 +101,34 @@ class Session:
         if cluster is None:
             raise ClusterError(f"{self.name} is not running", cure="start it: rayllm up")
         if cluster.state != "ready":
-            raise ClusterError(
-                f"the cluster of {self.name} is {cluster.state}",
-                cause=cluster.reason,
-                cure="rayllm up",
-                topic="cluster-failed",
-            )
+            raise NotReadyError(cluster)
         return cluster
+
+    def scale_nodes(self, group: str, count: int, progress: Progress) -> None:
+        """Set how many nodes a group has, and wait until it has them.
+
+        Raises:
+            InputError: the backend has no nodes to scale, or no such group.
+            ClusterError: it can't be done.
+        """
+        cure = "nodes come and go by what made the cluster; a model's replicas: rayllm scale MODEL REPLICAS"
+        self._require_nodes("adds and removes no nodes", cure)
+        with self._calling("scale"):
+            self.backend.scale(self.name, group, count, progress)
+
+    def node_logs(self, node: str, *, lines: int) -> Iterator[str]:
+        """The last lines of what a node's own programs wrote, in pieces of text; -1 for all.
+
+        Raises:
+            InputError: the backend has no nodes' logs, or no such node.
+            ClusterError: it can't be asked.
+        """
+        self._require_nodes("keeps no logs of nodes", "an engine's log: rayllm logs MODEL")
+        return self._read_logs(node, lines)
+
+    def _read_logs(self, node: str, lines: int) -> Iterator[str]:
+        with self._calling("logs"):
+            yield from self.backend.logs(self.name, node, lines=lines)
 
     def deploy(self, cluster: Cluster, serve_config: Mapping[str, Any]) -> None:
         """Hand a whole Serve config to the cluster."""
@@ -105,6 +154,17 @@ class Session:
                 f"{self.checked.path} has no model {name!r}{did_you_mean(name, models)}",
                 cure=f"it has {', '.join(models)}",
             )
+
+    def _require_nodes(self, lacks: str, cure: str) -> None:
+        backend = self.checked.backend
+        if "nodes" not in backend.capabilities:
+            raise InputError(f"the backend {backend.name} {lacks}", cure=cure)
+
+    def _preparation(self) -> Preparation | None:
+        """What the nodes will serve, for a backend that wants it: the code has to be packed for it."""
+        from rayllm.deployment.preparing import preparation
+
+        return preparation(self) if "prepares" in self.checked.backend.capabilities else None
 
     @contextmanager
     def _calling(self, function: str) -> Iterator[None]:

@@ -106,6 +106,20 @@ class ModelStatus:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus(Node):
+    """One machine, as Ray reports it and as the platform does that started it."""
+
+    group: str = ""
+    """Which of the platform's groups of alike nodes it belongs to; empty for the head."""
+    platform: str = ""
+    """The platform's word for its state: `starting`, `running`, `stopped`, `failed`, …; empty where it says nothing."""
+    cause: str = ""
+    """What is wrong with it, or what the two disagree on; empty where all is well."""
+    cure: str = ""
+    """What to do about that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """A deployment."""
@@ -120,8 +134,11 @@ class Status:
     """The endpoint, told as a model is; null if it is not deployed."""
     models: dict[str, ModelStatus]
     """By name."""
-    nodes: list[Node]
-    """The cluster's machines."""
+    nodes: list[NodeStatus]
+    """The cluster's machines. Where the platform tells of its own, those that are gone from both are not among them."""
+    shown_headers: dict[str, str] = field(default_factory=dict)
+    """What the platform's ingress wants to see with every request, by name, as it is written in a shell:
+    `Bearer $CML_API_KEY`."""
 
     def to_json(self) -> Json:
         """As `status --json` prints it."""

@@ -10,7 +10,7 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm.errors import RayllmError
 from rayllm.testing.backend_kit.base import BackendBase
 from rayllm.testing.backend_kit.bench import SECRET
-from rayllm.testing.backend_kit.process import SERVE_CONFIG
+from rayllm.testing.backend_kit.process import NOBODY, SERVE_CONFIG
 from rayllm.testing.backend_kit.runs import Outcome, Stop
 
 _TOGETHER_S = 1.0
@@ -95,7 +95,7 @@ class BackendConformance(BackendBase):
         standing = self._standing
         found = self._bench.run("find", standing.name, machine=self._bench.elsewhere)
         self._well(found, "find on a machine that knows nothing", "read everything from the platform")
-        for field in ("name", "dashboard_url", "gateway_url", "token", "state", "serve_port"):
+        for field in ("name", "dashboard_url", "gateway_url", "token", "headers", "state", "serve_port"):
             wanted = getattr(standing.cluster, field)
             self._require(
                 found.cluster and getattr(found.cluster, field) == wanted,
@@ -240,7 +240,8 @@ class BackendConformance(BackendBase):
         self._laid(name, "a cluster that is there already")
 
     def test_secrets_are_shown_nowhere(self) -> None:
-        """In no report, no log, no error, no argument list, no file beside their own; nor is Ray's token told."""
+        """In no report, no log, no error, no argument list, no file beside their own; nor is Ray's token told, or
+        what the platform's ingress is shown."""
         life, standing = self._bench.life, self._standing
         outcomes = [standing.outcome, life.broken, life.found, life.again, life.destroyed]
         texts = [text for outcome in outcomes for text in _texts(outcome)]
@@ -251,8 +252,8 @@ class BackendConformance(BackendBase):
         ]
         shown = {where for where, text in texts for value in self._bench.values if value in text}
         shown |= {f"an argument list ({event})" for outcome in outcomes for event in outcome.exposed}
-        if token := standing.cluster.token:
-            shown |= {where for outcome in outcomes for where, text in _texts(outcome) if token in text}
+        for known in filter(None, [standing.cluster.token, *standing.cluster.headers.values()]):
+            shown |= {where for outcome in outcomes for where, text in _texts(outcome) if known in text}
         self._require(not shown, f"a secret stands in {', '.join(sorted(shown))}", "hand it on in a request or a pipe")
 
     def test_progress_is_told(self) -> None:
@@ -294,6 +295,18 @@ class BackendConformance(BackendBase):
             f"deploy was handed proxy_location {wanted}, and Serve reports {there}",
             "hand the whole config on; leave deploy out for a PUT to the dashboard",
         )
+
+    def test_an_unknown_node_is_refused(self) -> None:
+        """And a group that there is not, with the names of those there are; of a backend with the capability `nodes`."""
+        if "nodes" not in self._bench.backend.capabilities:
+            pytest.skip("it has not the capability `nodes`")
+        nodes = self._standing.cluster.nodes
+        known = {"scale": {node.group for node in nodes}, "logs": {node.name for node in nodes}}
+        for verb, names in known.items():
+            refused = self._bench.run(verb, self._standing.name, machine=self._bench.elsewhere)
+            whole = "InputError" in refused.error.get("kinds", ()) and all(name in refused.words for name in names)
+            seen = f"{verb} of {NOBODY} did this: {refused.words}"
+            self._require(whole, seen, f"raise InputError(message, cure=…) that names {', '.join(filter(None, names))}")
 
     def _laid(self, name: str, where: str) -> None:
         """The secret's file holds its last value, readable for one user alone."""

@@ -128,9 +128,19 @@ class FakeDashboard(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, *, path: str = "", ingress: str | None = None) -> None:
+        """Listen.
+
+        Args:
+            token: Ray's; None where anybody is answered.
+            path: that the dashboard is below: `/rayllm/ray`.
+            ingress: the `Authorization` that the platform's ingress before it wants to see, and takes away; whoever
+                shows another is sent to log in.
+        """
         super().__init__(("127.0.0.1", 0), Handler)
         self.token = token
+        self.path = path
+        self.ingress = ingress
         self.ray_version = "2.60.0"
         self.serve = Serve()
         self.jobs = Jobs()
@@ -150,6 +160,8 @@ class FakeDashboard(ThreadingHTTPServer):
         """What was used, as the admin API tells it."""
         self.asked: list[str] = []
         """`GET /path` of every request."""
+        self.shown: list[dict[str, str]] = []
+        """The headers of every request, by lower-case name."""
         self.disturbances: deque[Disturbance] = deque()
         """The next requests meet them, one each."""
         self.before_puts: deque[Callable[[Json], Json | None]] = deque()
@@ -165,6 +177,11 @@ class FakeDashboard(ThreadingHTTPServer):
     def url(self) -> str:
         """Its address."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard's."""
+        return self.url + self.path
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is part of the tests."""
@@ -197,6 +214,12 @@ class Handler(BaseHTTPRequestHandler):
         body = self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = self.path.partition("?")[0]
         self.server.asked.append(f"{self.command} {path}")
+        self.server.shown.append({name.lower(): value for name, value in self.headers.items()})
+        if self.server.ingress and self.headers.get("authorization") != self.server.ingress:
+            self.answer(302, "<html>Log in</html>", "text/html")
+            return
+        if self.server.ingress:
+            del self.headers["authorization"]
         if self.server.disturbances and self.server.disturbances.popleft()(self):
             return
         sent = self.headers.get("x-ray-authorization") or self.headers.get("authorization")
@@ -204,8 +227,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, "Unauthorized: Missing authentication token", "text/plain")
         elif path.startswith("/rayllm/v1/"):
             self._admin(path, body)
+        elif path.startswith(self.server.path):
+            self._dashboard(path.removeprefix(self.server.path), body)
         else:
-            self._dashboard(path, body)
+            self.answer(404, f"{path} is not below the dashboard's path", "text/plain")
 
     do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  the library's names
 

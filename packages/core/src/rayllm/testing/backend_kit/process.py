@@ -19,13 +19,15 @@ from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
-from rayllm.backends import AnyBackend, Cluster, ClusterBackend, ClusterSpec
+from rayllm.backends import AnyBackend, Cluster, ClusterBackend, ClusterSpec, Preparation
 from rayllm.errors import RayllmError
 from rayllm.plugins import Plugins
 from rayllm.testing.backend_kit.interception import Interception
 
 SERVE_CONFIG = {"proxy_location": "HeadOnly", "applications": []}
 """What `deploy` is tried with; the host and the port of Serve's proxy are added."""
+NOBODY = "nobody-has-this-name"
+"""The group and the node that `scale` and `logs` are tried with."""
 _LARGEST = 1 << 16
 
 
@@ -34,6 +36,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     name, calls = sys.argv[2], sys.argv[3:]
     backend = Plugins.discover().backends[name]
+    if "prepares" in backend.capabilities:
+        _preparation()  # packed once, and not in every run
     for call in calls:  # imported once, and not in every run
         resolve_name(call)
     _warm_up()
@@ -49,6 +53,15 @@ def main() -> None:
         for file in files:
             os.close(file)
         control.send(b"!")
+
+
+@functools.cache
+def _preparation() -> Preparation:
+    """Nodes that will serve nothing, with core's code alone."""
+    from rayllm.cluster.bundle import build
+
+    code = build([])
+    return Preparation(models=[], code=code.content, digest=code.digest)
 
 
 def _warm_up() -> None:
@@ -98,11 +111,17 @@ def _act(request: Mapping[str, Any], backend: AnyBackend, interception: Intercep
     name, value = request["name"], None
     if request["verb"] == "ensure":
         spec = {"gateway_host": "127.0.0.1", "gateway_port": request["port"], "secrets": request["secrets"]}
+        if "prepares" in backend.capabilities:
+            spec["preparation"] = _preparation()
         value = opened.ensure(ClusterSpec(name=name, **spec), interception.progress)
     elif request["verb"] == "find":
         value = opened.find(name)
     elif request["verb"] == "destroy":
         opened.destroy(name, interception.progress)
+    elif request["verb"] == "scale":
+        opened.scale(name, NOBODY, 1, interception.progress)
+    elif request["verb"] == "logs":
+        value = "".join(opened.logs(name, NOBODY, lines=1))
     elif request["verb"] == "deploy" and (cluster := opened.find(name)):
         http = {"host": "127.0.0.1", "port": cluster.serve_port}
         opened.deploy(cluster, {**SERVE_CONFIG, "http_options": http})

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from rayllm.backends import Cluster
+from rayllm.backends import Cluster, PlatformNode
 
 How = Literal["kill", "interrupt", "hold"]
 _START_S = 60.0
@@ -103,7 +103,7 @@ class Run:
             printed = output.read().decode(errors="replace")
         told = {key: value for key, value in self._told.items() if key not in {"pid", "end", "cluster"}}
         cluster = self._told.get("cluster")
-        made = Cluster(**cluster) if cluster else None
+        made = _cluster(cluster) if cluster else None
         return Outcome(**told, cluster=made, ended="end" in self._told, output=printed)
 
     def _wait(self, key: str, end: float) -> bool:
@@ -118,6 +118,11 @@ class Run:
             for line in lines:
                 self._told |= json.loads(line)
         return True
+
+
+def _cluster(told: Mapping[str, Any]) -> Cluster:
+    """As the run described it."""
+    return Cluster(**{**told, "nodes": [PlatformNode(**node) for node in told["nodes"]]})
 
 
 class Runner:
