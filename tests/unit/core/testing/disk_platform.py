@@ -92,7 +92,8 @@ class DiskBackend(ClusterBackend):
 
 @hookimpl
 def rayllm_backends():
-    yield Backend(name="disk", summary="a folder", options=DiskOptions, open=DiskBackend, capabilities={"create", "nodes"})
+    can = {"create", "nodes"}
+    yield Backend(name="disk", summary="a folder", options=DiskOptions, open=DiskBackend, capabilities=can)
 '''
 
 

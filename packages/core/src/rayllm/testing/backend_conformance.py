@@ -240,8 +240,10 @@ class BackendConformance(BackendBase):
         self._laid(name, "a cluster that is there already")
 
     def test_secrets_are_shown_nowhere(self) -> None:
-        """In no report, no log, no error, no argument list, no file beside their own; nor is Ray's token told, or
-        what the platform's ingress is shown."""
+        """In no report, no log, no error, no argument list, no file beside their own.
+
+        Nor is Ray's token told, or what the platform's ingress wants to see.
+        """
         life, standing = self._bench.life, self._standing
         outcomes = [standing.outcome, life.broken, life.found, life.again, life.destroyed]
         texts = [text for outcome in outcomes for text in _texts(outcome)]
@@ -297,7 +299,7 @@ class BackendConformance(BackendBase):
         )
 
     def test_an_unknown_node_is_refused(self) -> None:
-        """And a group that there is not, with the names of those there are; of a backend with the capability `nodes`."""
+        """And an unknown group, with the names of those there are. Of a backend with the capability `nodes`."""
         if "nodes" not in self._bench.backend.capabilities:
             pytest.skip("it has not the capability `nodes`")
         nodes = self._standing.cluster.nodes

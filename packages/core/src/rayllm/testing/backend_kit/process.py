@@ -108,7 +108,8 @@ def _act(request: Mapping[str, Any], backend: AnyBackend, interception: Intercep
     """Open the backend, and call the method that was asked for."""
     opened: ClusterBackend = backend.open(backend.options.model_validate_json(json.dumps(request["options"])))
     interception.opened()
-    name, value = request["name"], None
+    name: str = request["name"]
+    value: Any = None
     if request["verb"] == "ensure":
         spec = {"gateway_host": "127.0.0.1", "gateway_port": request["port"], "secrets": request["secrets"]}
         if "prepares" in backend.capabilities:
