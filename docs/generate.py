@@ -53,11 +53,24 @@ PRINTS = {
     "adapters add": "rayllm.deployment.adapters:Adapter",
     "adapters list": "rayllm.deployment.adapters:Adapter",
     "adapters remove": "rayllm.deployment.adapters:Adapter",
+    "nodes list": "rayllm.deployment.status:NodeStatus",
+    "nodes scale": "rayllm.deployment.status:NodeStatus",
     "env list": "rayllm.machine.environments:BuiltEnvironment",
     "env check": "rayllm.machine.environments:EnvironmentCheck",
 }
 """What each command prints with `--json`: one such object, or a list of them where `LISTS` names the command."""
-LISTS = {"plugins", "pull", "doctor", "env list", "env check", "adapters list", "keys list", "keys usage"}
+LISTS = {
+    "plugins",
+    "pull",
+    "doctor",
+    "env list",
+    "env check",
+    "adapters list",
+    "keys list",
+    "keys usage",
+    "nodes list",
+    "nodes scale",
+}
 FOREIGN = {"render": "Ray's own: [a Serve config](https://docs.ray.io/en/latest/serve/production-guide/config.html)"}
 """What is printed that others have defined."""
 TYPES = {
@@ -132,7 +145,7 @@ def commands_page() -> str:
             blocks.append(f"`--json` prints {prints}: [`{kind.__name__}`](#{kind.__name__.lower()}).")
     blocks += ["## The objects of `--json`", "Later versions may add fields."]
     for name in sorted(kinds):
-        blocks += [f"### `{name}`", first_paragraph(kinds[name]), fields_table(kinds[name])]
+        blocks += [f"### `{name}`", first_paragraph(kinds[name]), fields_table(kinds[name], inherited=True)]
     return joined(blocks)
 
 
@@ -217,9 +230,13 @@ def related(kind: type) -> Iterator[type]:
                 yield from related(found)
 
 
-def fields_table(kind: type) -> str:
-    """Each field of its own, with its type as it looks in JSON and its docstring; nothing if there are none."""
-    told = field_docstrings(kind)
+def fields_table(kind: type, *, inherited: bool = False) -> str:
+    """Each field of its own, with its type as it looks in JSON and its docstring; nothing if there are none.
+
+    With `inherited`, those of the dataclasses that it extends come first.
+    """
+    above = [base for base in reversed(kind.__mro__[1:]) if inherited and dataclasses.is_dataclass(base)]
+    told = {name: text for one in (*above, kind) for name, text in field_docstrings(one).items()}
     hints = get_type_hints(kind)
     rows = [(f"`{name}`", in_json(hints[name]), text) for name, text in told.items()]
     return table(("field", "type", "meaning"), *rows) if rows else ""

@@ -151,7 +151,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("status", "body", "message", "cause"), WAYS)
 def test_what_the_ingress_answers_itself(
-    llm: RayLLM, cluster: Cluster, dashboard: FakeDashboard, status: int, body: str, message: str, cause: str
+    llm: RayLLM, cluster: Cluster, dashboard: FakeDashboard, *, status: int, body: str, message: str, cause: str
 ) -> None:
     """By the dashboard's client, the admin API's and a chat: it is the ingress, and no token of Ray's is wrong."""
 

@@ -65,7 +65,7 @@ ALONE = {"plugins": plugins}
 HELP_OF = {
     "adapters": "Add, list and remove LoRA adapters of models that run.",
     "keys": "Add, list, rotate and revoke API keys; see what was used.",
-    "nodes": "List the cluster's nodes, set how many there are, read what they wrote.",
+    "nodes": "List and scale the cluster's nodes; read what they wrote.",
     "env": "Look at, build and remove engines' environments.",
 }
 CLASSES = {logs: LogsCommand}

@@ -138,7 +138,7 @@ class Status:
     """The cluster's machines. Where the platform tells of its own, those that are gone from both are not among them."""
     shown_headers: dict[str, str] = field(default_factory=dict)
     """What the platform's ingress wants to see with every request, by name, as it is written in a shell:
-    `Bearer $CML_API_KEY`."""
+    `Bearer $KEY`."""
 
     def to_json(self) -> Json:
         """As `status --json` prints it."""
