@@ -73,8 +73,8 @@ def test_every_request_shows_it(llm: RayLLM, dashboard: FakeDashboard, cluster: 
         assert jobs.job("j1")[0] == "SUCCEEDED"
     dashboard.disturbances.append(lambda handler: handler.answer(200, ANSWER, "text/event-stream"))
     assert [part.text for part in llm.chat(ASKED)] == ["hi"]
-    assert {(shown["authorization"], shown["x-team"]) for shown in dashboard.shown} == {(LOGIN, "a")}
-    *others, chat = zip(dashboard.asked, dashboard.shown, strict=True)
+    assert {(shown["authorization"], shown["x-team"]) for shown in dashboard.sent} == {(LOGIN, "a")}
+    *others, chat = zip(dashboard.asked, dashboard.sent, strict=True)
     assert {shown["x-ray-authorization"] for _, shown in others} == {f"Bearer {TOKEN}"}
     assert {path.split(" ")[1].split("/")[2] for path, _ in others} == {"ray", "v1"}
     assert (chat[0], chat[1]["x-api-key"]) == ("POST /v1/chat/completions", KEY)
@@ -93,7 +93,7 @@ def test_asynchronously(llm: RayLLM, dashboard: FakeDashboard, cluster: Cluster)
     asked = len(dashboard.asked)
     dashboard.disturbances.extend([lambda _: False, lambda handler: handler.answer(200, ANSWER, "text/event-stream")])
     assert asyncio.run(live()) == ["one\n", "hi"]
-    assert [shown["authorization"] for shown in dashboard.shown[asked:]] == [LOGIN, LOGIN]
+    assert [shown["authorization"] for shown in dashboard.sent[asked:]] == [LOGIN, LOGIN]
 
 
 def test_the_official_client_shows_both_keys(llm: RayLLM, opened: Open) -> None:

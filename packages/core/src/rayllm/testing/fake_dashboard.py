@@ -160,7 +160,7 @@ class FakeDashboard(ThreadingHTTPServer):
         """What was used, as the admin API tells it."""
         self.asked: list[str] = []
         """`GET /path` of every request."""
-        self.shown: list[dict[str, str]] = []
+        self.sent: list[dict[str, str]] = []
         """The headers of every request, by lower-case name."""
         self.disturbances: deque[Disturbance] = deque()
         """The next requests meet them, one each."""
@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = self.path.partition("?")[0]
         self.server.asked.append(f"{self.command} {path}")
-        self.server.shown.append({name.lower(): value for name, value in self.headers.items()})
+        self.server.sent.append({name.lower(): value for name, value in self.headers.items()})
         if self.server.ingress and self.headers.get("authorization") != self.server.ingress:
             self.answer(302, "<html>Log in</html>", "text/html")
             return
