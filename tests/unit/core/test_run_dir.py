@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rayllm.serving.haproxy.port_claim import PortClaim
+from rayllm.serving.processes.ports import hold_port
 from rayllm.serving.run_dir import RunDir
 
 ADDRESS = ("127.0.0.1", 8000)
@@ -48,3 +50,19 @@ def test_another_deployments_folders_are_left_alone() -> None:
     RunDir("demo", *ADDRESS).remove()
     assert other.path.exists()
     other.remove()
+
+
+def test_a_nodes_own_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RayLLM's home may be on a disk that several nodes share: what is the node's alone is elsewhere then."""
+    monkeypatch.setenv("RAYLLM_RUN", str(tmp_path / "node"))
+    made, port = RunDir("demo", *ADDRESS), hold_port()
+    claim = PortClaim.take("demo", "127.0.0.1", port.number + 10_000)
+    assert made.path.parent == tmp_path / "node" / "demo"
+    assert {path.name for path in (tmp_path / "node" / "ports").iterdir()} == {
+        str(port.number),
+        str(port.number + 10_000),
+    }
+    assert not (home / "run").exists()
+    claim.release()
+    port.release()
+    made.remove()

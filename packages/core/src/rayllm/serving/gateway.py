@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import uuid
 from typing import Any
@@ -19,7 +20,8 @@ from rayllm.serving.admin import AdminApi
 from rayllm.serving.admin_keys import KeysApi
 from rayllm.serving.directory.actor import directory
 from rayllm.serving.directory.state import Snapshot
-from rayllm.serving.gateway_view import certificate, view_of
+from rayllm.serving.gateway_view import address_of, certificate, view_of
+from rayllm.serving.haproxy.ingress import Ingress
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, KeyRule
 from rayllm.serving.kept_code import keep
@@ -52,7 +54,8 @@ class Gateway:
         self._deaths: list[float] = []
         self._network = where.network_id()
         with in_words():
-            self._run_dir = RunDir(self.spec.deployment, self.spec.host, self.spec.port)
+            self._ingress = Ingress.told(os.environ)
+            self._run_dir = RunDir(self.spec.deployment, *address_of(self.spec, self._ingress))
         self._directory = directory()
         with in_words():
             self._keys = KeyStore(place_of(self.spec.deployment), known_to_haproxy(self._run_dir.path))
@@ -113,9 +116,15 @@ class Gateway:
 
     def _view(self) -> GatewayView:
         keys = self._rules()
-        place = self._run_dir.path
         return view_of(
-            self.spec, self._settings, self._snapshot, self._network, run_dir=place, keys=keys, tls=self._tls
+            self.spec,
+            self._settings,
+            self._snapshot,
+            self._network,
+            run_dir=self._run_dir.path,
+            keys=keys,
+            ingress=self._ingress,
+            tls=self._tls,
         )
 
     async def _apply(self) -> None:

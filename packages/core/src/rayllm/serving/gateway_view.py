@@ -10,6 +10,7 @@ from typing import Any
 from rayllm.engines import OPENAI_ENDPOINTS
 from rayllm.errors import RayllmError
 from rayllm.serving.directory.state import ReplicaReport, Snapshot, loaded
+from rayllm.serving.haproxy.ingress import NOTHING_TOLD, Ingress
 from rayllm.serving.haproxy.view import AdapterRoute, Alias, GatewayView, KeyRule, ModelRoute, Upstream
 from rayllm.serving.keys import internal_key, ray_token
 from rayllm.serving.secrets import place_of, secret
@@ -24,23 +25,26 @@ def view_of(
     *,
     run_dir: Path,
     keys: tuple[KeyRule, ...],
+    ingress: Ingress = NOTHING_TOLD,
     tls: str | None = None,
 ) -> GatewayView:
     """What HAProxy has to serve.
 
     Args:
-        spec: where it listens.
+        spec: where it listens, unless the platform told otherwise.
         settings: the models.
         snapshot: who serves them; None while the directory has not answered yet.
         network: `where.network_id()` of the gateway.
         run_dir: HAProxy's folder.
         keys: who may ask.
+        ingress: what a platform told that stands before it.
         tls: `certificate(settings)`.
     """
+    host, port = address_of(spec, ingress)
     return GatewayView(
         deployment=spec.deployment,
-        host=spec.host,
-        port=spec.port,
+        host=host,
+        port=port,
         serve_port=spec.serve_port,
         routes=tuple(
             ModelRoute(
@@ -58,8 +62,14 @@ def view_of(
         admin_guarded=ray_token() is not None,
         keys_required=settings.keys_required,
         max_body=settings.max_body,
+        ingress=ingress,
         tls=tls,
     )
+
+
+def address_of(spec: GatewaySpec, ingress: Ingress) -> tuple[str, int]:
+    """Host and port where it listens: the platform's word counts."""
+    return ingress.listen or (spec.host, spec.port)
 
 
 def certificate(settings: GatewaySettings) -> str | None:

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import IO
 
-from rayllm.paths import home
+from rayllm.paths import run
 from rayllm.serving.haproxy.keeping import Keeping
 from rayllm.serving.processes.file_lock import open_locked, take
 
@@ -15,7 +15,7 @@ _LOCK = "lock"
 
 
 class RunDir:
-    """`run/DEPLOYMENT/ID` of RayLLM's home, held by a lock until `remove`, or until this process ends.
+    """`DEPLOYMENT/ID` of `rayllm.paths.run()`, held by a lock until `remove`, or until this process ends.
 
     The folder of a gateway that was killed is taken over where its HAProxy still runs, for the same address and from
     the same code; else it goes (it holds internal keys).
@@ -26,7 +26,7 @@ class RunDir:
     """
 
     def __init__(self, deployment: str, host: str, port: int) -> None:
-        parent = home() / "run" / deployment
+        parent = run() / deployment
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.keeping: Keeping | None = None
         for folder in parent.iterdir():

@@ -8,7 +8,7 @@ from rayllm.engines import Command
 
 _KEEP = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "HOSTNAME", "LD_LIBRARY_PATH"}
-    | {"RAYLLM_HOME", "XDG_CACHE_HOME", "TRITON_CACHE_DIR"}
+    | {"RAYLLM_HOME", "RAYLLM_RUN", "XDG_CACHE_HOME", "TRITON_CACHE_DIR"}
 )
 _KEEP_PREFIXES = ("LC_", "HF_", "SSL_", "NCCL_", "GLOO_", "CUDA_", "NVIDIA_")
 _KEEP_ANY_CASE = frozenset(

@@ -114,13 +114,15 @@ def permit() -> Iterator[str]:
 def guard_admin(view: GatewayView) -> Iterator[str]:
     """Rules for the admin API: where the cluster has no token that would guard it, it is for this machine alone.
 
-    A worker that stops has asked before it hands a request on.
+    Behind a platform's ingress everybody comes from this machine, so there it is for nobody. A worker that stops has
+    asked before it hands a request on.
     """
     if not view.admin_guarded:
         there = OpenAiError(
             403, "without a token of the cluster, RayLLM's admin API is for its own machine", "forbidden"
         )
-        yield f"http-request return {there.answer()} if admin !{{ src 127.0.0.0/8 ::1 }} !{{ so_name next }}"
+        here = "" if view.ingress.listen else "!{ src 127.0.0.0/8 ::1 } "
+        yield f"http-request return {there.answer()} if admin {here}!{{ so_name next }}"
 
 
 def _limit_concurrent() -> Iterator[str]:

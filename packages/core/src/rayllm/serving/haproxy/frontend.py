@@ -2,7 +2,8 @@
 
 1. It gets an id; headers of our own that a client sent are removed.
 2. After a reload the old worker hands it to the new one; RayLLM's admin API is guarded before.
-3. `/health` and RayLLM's admin API (which has a guard of its own) need no API key.
+3. `/health`, RayLLM's admin API and what goes to Ray's dashboard (`ingress`), which have guards of their own, need no
+   API key.
 4. Who asks (`access.identify`), and within their limits (`access.limit`)?
 5. The gateway's own answers: the list of models.
 6. The name of a model: from the path, else from the body (`reading`); a large body is read elsewhere and comes
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import access, bodies, large, log, naming, reading
+from rayllm.serving.haproxy import access, bodies, ingress, large, log, naming, reading
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.models import backend_of
 from rayllm.serving.haproxy.places import NEXT_SOCKET, TLS_FILE
@@ -46,6 +47,8 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield "http-request set-var(txn.next) bool(true) if { stopping }"
     yield "acl for-next var(txn.next) -m bool"
     yield "http-request allow if for-next"
+    if view.ingress.dashboard:
+        yield from ingress.guard()
     yield "http-request allow if admin"
     yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
     yield from access.identify(view)
@@ -59,6 +62,8 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield from bodies.attach()
     yield from log.routed()
     yield "use_backend next-worker if for-next"
+    if view.ingress.dashboard:
+        yield ingress.route()
     yield "use_backend rayllm-admin if admin"
     yield from large.handed_over()
     yield f"use_backend {backend_of('%[var(txn.model)]')}"

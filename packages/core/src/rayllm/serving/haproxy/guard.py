@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.paths import home
+from rayllm.paths import run
 from rayllm.serving.haproxy.answers import OpenAiError
 from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.text import address, check_host, check_port, section
@@ -132,7 +132,7 @@ class Guard:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         before = self._log.stat().st_size if self._log.exists() else 0
         # HAProxy reads its files once: nothing has to stay, and nothing is left behind by a replica that is killed.
-        place = home() / "run"
+        place = run()
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=place) as folder:
             for name, text in self._files.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from rayllm.serving.haproxy import bodies
+from rayllm.serving.haproxy import bodies, ingress
 from rayllm.serving.haproxy.answers import FALLBACK_AFTER_S, RETRY_AFTER_S, OpenAiError, retry_later
 from rayllm.serving.haproxy.endpoints import allowed
 from rayllm.serving.haproxy.guard import ABSENT
@@ -41,7 +41,8 @@ def sections(view: GatewayView) -> list[str]:
     """What all models share, then one section for each of them."""
     pause_s = _pause_s(sum(len(route.upstreams) for route in view.routes))
     routes = sorted(view.routes, key=_name)
-    return [_next_worker(), _to_serve(), _serve(view), _admin(), *(_model(route, pause_s) for route in routes)]
+    ray = [ingress.backend(view.ingress.dashboard)] if view.ingress.dashboard else []
+    return [_next_worker(), _to_serve(), _serve(view), _admin(), *ray, *(_model(route, pause_s) for route in routes)]
 
 
 def _name(route: ModelRoute) -> str:

@@ -7,13 +7,15 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import time
 from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import IO
 
 from rayllm.errors import ClusterError
-from rayllm.paths import home
+from rayllm.paths import run
 from rayllm.serving.processes.file_lock import take
 
 _PATIENCE_S = 3.0
@@ -24,8 +26,8 @@ _LISTEN = "0A"
 class PortClaim:
     """A port that this deployment has until `release`, or until this process ends, and all that inherited the claim.
 
-    The claim is a shared flock on `run/ports/PORT` of RayLLM's home, with the deployment's name in the file: a second
-    gateway of the same deployment may share it for as long as an update takes, nobody else may.
+    The claim is a shared flock on `ports/PORT` of `rayllm.paths.run()`, with the deployment's name in the file: a
+    second gateway of the same deployment, or its door, may share it, nobody else may.
     """
 
     def __init__(self, lock: IO[str]) -> None:
@@ -39,7 +41,7 @@ class PortClaim:
         Raises:
             ClusterError: another deployment or another program has it, or `host` is not an address of this machine.
         """
-        folder = home() / "run" / "ports"
+        folder = run() / "ports"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as stack:
             lock = stack.enter_context((folder / str(port)).open("a+", encoding="utf-8"))
@@ -63,24 +65,50 @@ class PortClaim:
         self.lock.close()
 
 
-def holder(port: int) -> str | None:
-    """The program that listens on `port`: its name and pid, None where /proc does not tell."""
+def holder(host: str, port: int) -> str | None:
+    """The program that listens there: its name and pid, None where /proc does not tell."""
     for process in Path("/proc").iterdir():
-        if process.name.isdigit() and listens(int(process.name), port):
+        if process.name.isdigit() and listens(int(process.name), host, port):
             with contextlib.suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return None
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether this process listens on `port`; False for one that ended or is another user's."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+def listens(pid: int, host: str, port: int) -> bool:
+    """Whether this process listens there; False for one that ended or is another user's."""
+    return bool(listeners(host, port) & sockets_of(pid))
+
+
+def sockets_of(pid: int) -> set[str]:
+    """Inodes of the sockets that a process has open; none for one that ended or is another user's."""
+    found = set()
     with contextlib.suppress(OSError):
         for descriptor in Path("/proc", str(pid), "fd").iterdir():
             with contextlib.suppress(OSError):  # closed meanwhile
-                if os.readlink(descriptor) in sockets:  # noqa: PTH115  not a path
-                    return True
-    return False
+                kind, _, inode = os.readlink(descriptor).partition(":")  # noqa: PTH115  not a path
+                if kind == "socket":
+                    found.add(inode.strip("[]"))
+    return found
+
+
+def listeners(host: str, port: int) -> set[str]:
+    """Inodes of the sockets that listen on `port` of `host`, or of all addresses.
+
+    Where `host` stands for all addresses it is who listens on any of them.
+
+    Raises:
+        OSError: `host` has no address.
+    """
+    wanted = {ip_address(address[4][0]) for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):  # no IPv6 here
+            for line in Path("/proc/net", table).read_text().splitlines():
+                _, local, _, state, *rest = line.split()
+                at, _, number = local.rpartition(":")
+                if state == _LISTEN and int(number, 16) == port and _meets(_address(at), wanted):
+                    inodes.add(rest[5])
+    return inodes
 
 
 def _wait_until_free(host: str, port: int) -> None:
@@ -94,7 +122,7 @@ def _wait_until_free(host: str, port: int) -> None:
                 topic="port-in-use",
             ) from error
         if time.monotonic() > end:
-            raise _in_use(host, port, f"by {name}" if (name := holder(port)) else None)
+            raise _in_use(host, port, f"by {name}" if (name := holder(host, port)) else None)
         time.sleep(0.05)
 
 
@@ -119,12 +147,12 @@ def _in_use(host: str, port: int, by: str | None, stop: str = "stop what listens
     )
 
 
-def _listening(port: int) -> set[str]:
-    inodes = set()
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(fields[9])
-    return inodes
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """As the kernel prints it: words of 32 bits, each with its bytes in the machine's order."""
+    words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
+    found = ip_address(b"".join(word[::-1] if sys.byteorder == "little" else word for word in words))
+    return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
+
+
+def _meets(found: IPv4Address | IPv6Address, wanted: set[IPv4Address | IPv6Address]) -> bool:
+    return found in wanted or found.is_unspecified or any(each.is_unspecified for each in wanted)

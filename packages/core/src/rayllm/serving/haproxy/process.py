@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.serving.haproxy import counters, runtime, sockets
+from rayllm.serving.haproxy import counters, door, runtime, sockets
 from rayllm.serving.haproxy.binary import binary
 from rayllm.serving.haproxy.config import files, render
 from rayllm.serving.haproxy.keeping import Inherited, Keeping
-from rayllm.serving.haproxy.places import CONFIG_FILE, LARGE_SOCKET, MASTERS, NEXT_SOCKET, RUNTIME_SOCKET
+from rayllm.serving.haproxy.places import CONFIG_FILE, DOOR, LARGE_SOCKET, MASTERS, NEXT_SOCKET, RUNTIME_SOCKET
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.haproxy.view import GatewayView
 from rayllm.serving.spec import route_prefix
@@ -206,7 +206,7 @@ class HAProxy:
                 if wanted.get(config) != before.get(config):
                     sockets.reload_master(view.run_dir, master)
             with counters.handed_over(view.run_dir):
-                sockets.reload(view.run_dir, view.port)
+                sockets.reload(view.run_dir, view.host, view.port)
         except ClusterError:
             _write(view.run_dir, wanted, before)
             raise
@@ -221,6 +221,8 @@ class HAProxy:
         if keeping is None:
             return
         if drain_s and keeping.alive():
+            if all(other.name == DOOR for other in _others(keeping.run_dir, NEXT_SOCKET)):
+                door.call(keeping.run_dir)
             lingers = time.monotonic() + (_LINGER_S if _hand_over(keeping.run_dir) else 0)
             keeping.drain()
             _until(
@@ -231,7 +233,7 @@ class HAProxy:
 
 
 def _hand_over(run_dir: Path) -> bool:
-    """Send what still comes over open connections to the deployment's next gateway, if there is one already."""
+    """Send what still comes over open connections to the deployment's next gateway, or its door, if there is one."""
     for folder in _others(run_dir, NEXT_SOCKET):
         draft = run_dir / f"{NEXT_SOCKET}.new"
         draft.symlink_to(folder / NEXT_SOCKET)
@@ -241,8 +243,8 @@ def _hand_over(run_dir: Path) -> bool:
 
 
 def _others(run_dir: Path, name: str) -> Iterator[Path]:
-    """Folders of the deployment's other gateways that listen on this socket themselves and don't hand it on."""
-    for folder in run_dir.parent.iterdir():
+    """Folders of the deployment's other gateways, last its door, where somebody listens on this socket itself."""
+    for folder in sorted(run_dir.parent.iterdir(), key=lambda folder: folder.name == DOOR):
         if folder != run_dir and not (folder / name).is_symlink() and sockets.accepts(folder, name):
             yield folder
 

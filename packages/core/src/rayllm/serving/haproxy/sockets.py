@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rayllm.errors import ClusterError
@@ -40,18 +42,29 @@ def connected(run_dir: Path, name: str, timeout_s: float) -> socket.socket:
     Raises:
         OSError: nobody listens there.
     """
-    # Through a descriptor of the folder: the path of a socket has at most 107 bytes, the folder's may have more.
-    folder = os.open(run_dir, os.O_PATH | os.O_DIRECTORY)
-    line = socket.socket(socket.AF_UNIX)
-    try:
-        line.settimeout(timeout_s)
-        line.connect(f"/proc/self/fd/{folder}/{name}")
-    except OSError:
-        line.close()
-        raise
-    finally:
-        os.close(folder)
+    with short_path(run_dir) as folder:
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.settimeout(timeout_s)
+            line.connect(f"{folder}/{name}")
+        except OSError:
+            line.close()
+            raise
     return line
+
+
+@contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """A path of the folder through a descriptor: that of a socket has at most 107 bytes, the folder's may have more.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def serves(run_dir: Path) -> bool:
@@ -83,12 +96,13 @@ def busy(run_dir: Path) -> bool:
         return True
 
 
-def reload(run_dir: Path, port: int) -> None:
+def reload(run_dir: Path, host: str, port: int) -> None:
     """Make the front door read its configuration again; returns when only the new worker takes connections.
 
     Args:
         run_dir: where it runs.
-        port: where it listens.
+        host: where it listens.
+        port: likewise.
 
     Raises:
         ClusterError: HAProxy refused, and goes on as it was; its own words are the cause.
@@ -98,7 +112,7 @@ def reload(run_dir: Path, port: int) -> None:
     reload_master(run_dir, MASTER_SOCKET)
     # The old worker hears of it a moment later, and until then takes connections under the old configuration.
     end = time.monotonic() + _HAND_OVER_S
-    while any(listens(pid, port) for pid in before):
+    while any(listens(pid, host, port) for pid in before):
         if time.monotonic() > end:
             raise ClusterError(f"HAProxy's old worker still takes connections {_HAND_OVER_S:g} s after a reload")
         time.sleep(0.005)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rayllm.engines import OPENAI_ENDPOINTS
+from rayllm.serving.haproxy.ingress import NOTHING_TOLD, Ingress
 from rayllm.serving.haproxy.text import check_host, check_key, check_name, check_path, check_port
 from rayllm.serving.spec import Balance
 
@@ -155,6 +156,8 @@ class GatewayView:
     """False where the cluster has no token, and the admin API asks for none."""
     max_body: int = DEFAULT_MAX_BODY
     """Bytes of the largest request body."""
+    ingress: Ingress = NOTHING_TOLD
+    """What a platform told that stands before it."""
     tls: str | None = field(default=None, repr=False)
     """The certificate, its chain and its private key, as PEM."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rayllm.errors import ClusterError
-from rayllm.paths import home
+from rayllm.paths import run
 from rayllm.serving.processes.file_lock import open_locked
 
 FIRST, LAST = 20000, 29999
@@ -37,7 +37,7 @@ def hold_port(host: str = "127.0.0.1", count: int = 1) -> HeldPort:
     Raises:
         ClusterError: every port of the range is taken.
     """
-    folder = home() / "run" / "ports"
+    folder = run() / "ports"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     low, high = _ephemeral_range()
     numbers = [n for n in range(FIRST, LAST + 1) if not low <= n <= high]
