@@ -93,7 +93,7 @@ def _paths(file: Path) -> Iterator[str]:
 def test_engines_know_the_nodes_own_folder() -> None:
     """As they know RayLLM's home."""
     environ = {"RAYLLM_HOME": "/h", "RAYLLM_RUN": "/r", "RAYLLM_DASHBOARD": "127.0.0.1:1"}
-    kept = engine_env(environ, Command(("x",)), [])
+    kept = engine_env(environ, Command("x"), [])
     assert {name for name in kept if name.startswith("RAYLLM_")} == {"RAYLLM_HOME", "RAYLLM_RUN"}
 
 
