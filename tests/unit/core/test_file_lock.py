@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rayllm.serving.processes.file_lock import locked
+from rayllm.serving.processes.file_lock import locked, look_anew
 
 HOLDER = """
 import subprocess, sys
@@ -48,3 +48,13 @@ def test_a_free_lock_is_taken_silently(tmp_path: Path) -> None:
         with locked(tmp_path / "lock", told.append, "nobody"):
             pass
     assert told == []
+
+
+def test_what_others_made_meanwhile_is_seen(tmp_path: Path) -> None:
+    """The folder is changed, and as it was: so the kernel asks a network's disk what is there by now."""
+    (tmp_path / "lock").touch()
+    os.utime(tmp_path, (0, 0))
+    with locked(tmp_path / "lock", print, "nobody"):
+        assert tmp_path.stat().st_mtime > 0
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    look_anew(tmp_path / "not there")

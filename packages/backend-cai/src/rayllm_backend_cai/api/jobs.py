@@ -12,7 +12,7 @@ from rayllm_backend_cai.api.records import Job, JobRun, NewJob
 from rayllm_backend_cai.api.transport import Transport
 from rayllm_backend_cai.api.wire import patch, segment
 
-RUN_MARK = "RAYLLM_RUN"
+RUN_MARK = "RAYLLM_CAI_RUN"
 """Environment variable of every run: by it a run is found whose start was not answered, runs having no name."""
 
 

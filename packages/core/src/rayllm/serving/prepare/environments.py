@@ -19,7 +19,7 @@ from rayllm.serving.directory.state import LaterReport
 from rayllm.serving.prepare import interpreters, marker
 from rayllm.serving.prepare.build import Build, digest, python_request
 from rayllm.serving.prepare.room import full_disk_told
-from rayllm.serving.processes.file_lock import locked
+from rayllm.serving.processes.file_lock import locked, look_anew
 from rayllm.sources import FetchProgress
 from rayllm.versions import is_made_for
 
@@ -119,6 +119,7 @@ def build_environment(
     lock = folder.with_name(f".{folder.name}.lock")
     with full_disk_told(home()), locked(lock, report, f"another process that builds {folder.name}") as handle:
         # Another process may have finished it while this one waited.
+        look_anew(folder)
         if python := finished(folder):
             return python
         build = Build(folder=folder, wanted=wanted, device=device, report=report, lock=handle, version=version)

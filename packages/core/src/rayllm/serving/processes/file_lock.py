@@ -1,12 +1,16 @@
-"""Locks between the processes of a node: gone with the last process that holds them, however it ends."""
+"""Locks between the processes of a node: gone with the last process that holds them, however it ends.
+
+On a disk that several nodes share (NFS) they hold between these, too.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -36,10 +40,23 @@ def locked(path: Path, report: FetchProgress, waiting_for: str) -> Iterator[int]
                 report(f"waiting for {waiting_for}")
                 told = True
             time.sleep(_POLL_S)
+        look_anew(path.parent)
         yield handle
     finally:
         # Closing is enough: an explicit unlock would take the lock from a child that inherited it.
         os.close(handle)
+
+
+def look_anew(folder: Path) -> None:
+    """Forget what this machine remembers of a folder's entries.
+
+    Of a network's disk that may be a minute old: who waited for another node would not see what that has finished, and
+    begin with it anew. A change of one's own shows the kernel that there were others.
+    """
+    with suppress(OSError):  # no such folder yet, or no room: then there is nothing to see, or to make
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".look-")
+        os.close(handle)
+        Path(name).unlink()
 
 
 def open_locked(path: Path) -> IO[str] | None:
