@@ -45,6 +45,8 @@ _LOG = "door.log"
 class Door:
     """A door that stands from `start` until `stop`, or until this process ends. One thread looks after it.
 
+    It finds the gateway in `rayllm.paths.run()`: `RAYLLM_RUN` here has to be that of Ray's processes.
+
     Args:
         folder: where its log `door.log` is.
         listen: the gateway's host and port.
