@@ -199,6 +199,21 @@ def test_its_own_haproxy_is_killed(gateway: Any, door: Door) -> None:
     gateway.until(answers(gateway, 503))
 
 
+def test_what_keeps_it_away_is_told(gateway: Any, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it lasts: the door goes on trying."""
+    lack = ClusterError("there is no HAProxy on this node")
+
+    def none() -> str:
+        raise lack
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rayllm.serving.haproxy.door.binary", none)
+        os.kill(door._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        gateway.until(lambda: door.poll() is lack)
+    gateway.until(lambda: door.poll() is None)
+    assert chat(gateway) == 503
+
+
 def test_nothing_outlives_its_owner(gateway: Any, ray: Dashboard, tmp_path: Path) -> None:
     """Its owner imports no Ray, and may be killed; the next one takes its place."""
     place = (("127.0.0.1", gateway.port), ray.place, gateway.deployment)

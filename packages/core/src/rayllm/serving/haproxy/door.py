@@ -37,6 +37,8 @@ _ABSENT_S = 0.5
 """How long there has to be nobody: a gateway's HAProxy that was killed is back sooner."""
 _PAUSE_S = 1.0
 """After a start that failed."""
+_PATIENCE_S = 3.0
+"""How long a gateway may take that clears up behind a door whose process was killed."""
 _START_S = 10.0
 _ANSWER_S = 5.0
 _LOG = "door.log"
@@ -107,9 +109,14 @@ class Door:
         shutil.rmtree(self._place, ignore_errors=True)
 
     def _locked(self) -> IO[str]:
-        self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if lock := open_locked(self._place / "lock"):
-            return lock
+        end = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end:
+            self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if lock := open_locked(self._place / "lock"):
+                if os.fstat(lock.fileno()).st_nlink:  # not one that a gateway has just cleared away
+                    return lock
+                lock.close()
+            time.sleep(_LOOK_S)
         raise ClusterError(
             f"another process keeps the door of {self._deployment} on this node",
             cure="end that one first",

@@ -67,8 +67,9 @@ class PortClaim:
 
 def holder(host: str, port: int) -> str | None:
     """The program that listens there: its name and pid, None where /proc does not tell."""
+    found = listeners(host, port)
     for process in Path("/proc").iterdir():
-        if process.name.isdigit() and listens(int(process.name), host, port):
+        if process.name.isdigit() and found & sockets_of(int(process.name)):
             with contextlib.suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return None
