@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 from tests.integration.core.dashboard import TOKEN, Dashboard
 
+from rayllm.serving.gateway_view import address_of, view_of
 from rayllm.serving.haproxy.ingress import Ingress
+from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, ModelRoute
+from rayllm.serving.run_dir import RunDir
+from rayllm.serving.spec import GatewaySettings, GatewaySpec
 
 
 @pytest.fixture
@@ -131,3 +135,31 @@ def test_the_log_has_no_token(gateway: Any, ray: Dashboard) -> None:
     assert json.loads(gateway.access.read_text())["path"] == "/rayllm/ray/api/v0/nodes"
     assert "s3cret" not in gateway.access.read_text() + gateway.log.read_text()
     assert not any("s3cret" in os.fsdecode(file.read_bytes()) for file in gateway.run_dir.iterdir() if file.is_file())
+
+
+def test_its_next_owner_finds_it_there(gateway: Any, ray: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor that was killed left a HAProxy at the platform's address, not at the file's: the next one goes on."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "token")
+    spec = GatewaySpec(deployment=gateway.deployment, host="127.0.0.9", port=8000, serve_port=gateway.serve_port)
+    told = Ingress(listen=("127.0.0.1", gateway.port), dashboard=ray.place)
+
+    def live() -> tuple[RunDir, HAProxy]:
+        place = RunDir(spec.deployment, *address_of(spec, told))
+        view = view_of(spec, GatewaySettings(models={}), None, "", run_dir=place.path, keys=(), ingress=told)
+        haproxy = HAProxy(gateway.log, gateway.access, place.keeping)
+        haproxy.apply(view)
+        return place, haproxy
+
+    place, haproxy = live()
+    before = gateway.haproxies()
+    place._lock.close()
+    haproxy._keeping._line.close()  # type: ignore[union-attr]
+    haproxy._claim.release()  # type: ignore[union-attr]
+    place, haproxy = live()
+    try:
+        assert gateway.haproxies() == before
+        assert gateway.ask("GET", "/rayllm/ray/api/version", **TOKEN)[0] == 200
+    finally:
+        haproxy.stop(0)
+        place.remove()
