@@ -115,6 +115,11 @@ def test_it_makes_room_and_comes_back(gateway: Any, door: Door, serving: Any) ->
     haproxy.stop(1)
     assert chat(gateway) == 503
     assert door.poll() is None
+    door.stop()
+    door.start()
+    serving()
+    gateway.until(lambda: not doors(gateway))
+    assert chat(gateway) == 200
 
 
 def test_what_it_has_begun_it_ends(gateway: Any, door: Door, ray: Dashboard, serving: Any) -> None:

@@ -88,6 +88,7 @@ class Door:
             stack.callback(self._end)
             if not self._gateway():
                 self._come("")
+            self._over.clear()
             thread = threading.Thread(target=self._keep, args=(bell,), name=DOOR, daemon=True)
             thread.start()
             stack.callback(thread.join)
@@ -155,7 +156,7 @@ class Door:
         caller, _ = bell.accept()
         with caller:
             caller.settimeout(_ANSWER_S)
-            if name := caller.recv(256).decode().strip():
+            if name := caller.recv(256).decode(errors="replace").strip():
                 self._bidden = name
                 if self._alive() is None:
                     self._come(name)
