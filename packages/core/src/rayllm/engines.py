@@ -35,6 +35,8 @@ class Device:
     """`cpu` or `cuda`."""
     features: frozenset[str] = frozenset()
     """CPU flags as the kernel names them (`avx2`, `avx512f`, `avx512_bf16`, `amx_bf16`); empty on a GPU."""
+    here: bool = True
+    """False where this machine prepares what another one will run, and may lack its device."""
 
 
 @dataclass(frozen=True, slots=True)

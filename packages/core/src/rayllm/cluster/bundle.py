@@ -48,21 +48,37 @@ def build(distributions: Iterable[str]) -> Bundle:
             every node, or it requires packages that a node does not have.
     """
     names = [CORE, *sorted({canonicalize_name(name) for name in distributions} - {CORE})]
-    found = [_installed(name) for name in names]
-    files = _metadata(found[0]) | module_files(OURS) | module_files("pluggy")
+    found = [installed(name) for name in names]
+    files = core_files(found[0])
     for plugin in found[1:]:
         require_brought(plugin, names)
-        files |= _metadata(plugin) | code_of(plugin)
+        files |= metadata_of(plugin) | code_of(plugin)
+    digest, content = packed(files)
+    versions = {distribution.metadata["Name"]: distribution.version for distribution in found}
+    return Bundle(f"{_PREFIX}{digest}{_SUFFIX}", content, versions)
+
+
+def core_files(core: importlib.metadata.Distribution) -> dict[str, bytes]:
+    """RayLLM as nodes have it, and pluggy, by their paths below `site-packages`."""
+    return metadata_of(core) | module_files(OURS) | module_files("pluggy")
+
+
+def packed(files: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """A digest of the files, and a zip with them; the same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), files[name], zipfile.ZIP_DEFLATED)
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files)))
-    versions = {distribution.metadata["Name"]: distribution.version for distribution in found}
-    return Bundle(f"{_PREFIX}{digest.hexdigest()[:16]}{_SUFFIX}", buffer.getvalue(), versions)
+    return digest.hexdigest()[:16], buffer.getvalue()
 
 
-def _installed(name: str) -> importlib.metadata.Distribution:
+def installed(name: str) -> importlib.metadata.Distribution:
+    """An installed distribution.
+
+    Raises:
+        PluginError: there is none of that name.
+    """
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -71,7 +87,7 @@ def _installed(name: str) -> importlib.metadata.Distribution:
         ) from None
 
 
-def _metadata(distribution: importlib.metadata.Distribution) -> dict[str, bytes]:
+def metadata_of(distribution: importlib.metadata.Distribution) -> dict[str, bytes]:
     """As much of a dist-info folder as plugin discovery on the node reads."""
     name = distribution.metadata["Name"]
     folder = f"{name.replace('-', '_')}-{distribution.version}.dist-info"

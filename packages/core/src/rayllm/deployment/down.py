@@ -28,15 +28,22 @@ def down(session: Session, progress: Progress) -> bool:
             # The cluster takes its applications along: their requests in flight are not waited for.
             found = session.find() is not None
         else:
-            found = session.find() is not None and _remove_apps(session, session.find_ready(), progress)
+            found = session.find() is not None and remove_models(session, session.find_ready(), progress)
         session.destroy(progress)
         if found:
             tell(Removed(deployment=session.name))
         return found
 
 
-def _remove_apps(session: Session, cluster: Cluster, progress: Progress) -> bool:
-    """Take the deployment's applications out of Serve, nothing else, and wait until their processes are gone."""
+def remove_models(session: Session, cluster: Cluster, progress: Progress) -> bool:
+    """Take the deployment's applications out of Serve, nothing else, and wait until their processes are gone.
+
+    Returns:
+        False if there were none.
+
+    Raises:
+        ClusterError: somebody else deploys again what was removed.
+    """
     with ServeApi.of(cluster) as api:
         details = api.details()
         if not _left(details, session.name):

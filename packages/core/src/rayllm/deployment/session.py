@@ -67,10 +67,10 @@ class Session:
         scales = "nodes" in self.checked.backend.capabilities
         return "add nodes: rayllm nodes scale GROUP COUNT" if scales else "add nodes"
 
-    def ensure(self, progress: Progress) -> Cluster:
-        """Create the cluster, or take the one that is there."""
+    def spec(self) -> ClusterSpec:
+        """What the backend has to make true."""
         gateway = self.checked.config.gateway
-        spec = ClusterSpec(
+        return ClusterSpec(
             name=self.name,
             gateway_host=gateway.host,
             gateway_port=gateway.port,
@@ -79,6 +79,10 @@ class Session:
             keys_required=gateway.keys is not None,
             preparation=self._preparation(),
         )
+
+    def ensure(self, progress: Progress) -> Cluster:
+        """Create the cluster, or take the one that is there."""
+        spec = self.spec()
         with self._calling("ensure"):
             found: Any = self.backend.ensure(spec, progress)
             _require(isinstance(found, Cluster), found, "a Cluster")

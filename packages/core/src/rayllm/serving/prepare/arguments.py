@@ -98,7 +98,7 @@ def check_arguments(
     known: ArgumentList | None = None
     if environment == "auto" and python != sys.executable and is_made_for(engine, device, version):
         known = read_list(arguments.pinned[device.kind])  # RayLLM has built it
-    else:
+    elif device.here or device.kind == "cpu":
         try:
             known = arguments_at(engine, python, device, report)
         except RayllmError as error:

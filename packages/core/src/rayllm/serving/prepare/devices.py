@@ -10,14 +10,19 @@ CPU_FEATURES = frozenset({"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_
 """Kernel names of the CPU flags that an engine's settings may depend on (x86 and ARM)."""
 
 
-def detect(gpus: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
+def detect(gpus: int, cpuinfo: Path = Path("/proc/cpuinfo"), *, here: bool = True) -> Device:
     """The device of a replica that was given so many GPUs: `cuda` if it has any, else `cpu` with what this CPU can do.
 
     A GPU in the machine that the replica did not ask for does not count.
+
+    Args:
+        gpus: those of the replica, on each of its nodes.
+        cpuinfo: what the kernel says of this machine's CPU.
+        here: False where the replica will run on another machine, with a CPU like this one's.
     """
     if gpus > 0:
-        return Device(kind="cuda")
-    return Device(kind="cpu", features=_cpu_features(cpuinfo))
+        return Device(kind="cuda", here=here)
+    return Device(kind="cpu", features=_cpu_features(cpuinfo), here=here)
 
 
 def _cpu_features(cpuinfo: Path) -> frozenset[str]:

@@ -2,6 +2,9 @@
 
     python -m rayllm.serving.prepare.on_node '{"models": [ModelSpec, …], "weights": true}'
 
+With `"elsewhere": true` the models are to run on other machines that share this one's disk: nothing is tried that needs
+a GPU of theirs.
+
 A line has the `model`, its `step` (`environment` or `weights`) and one of: `detail` (what goes on), `done` (how it is
 now), `error` (a `RayllmError` in parts). A model that fails holds up no other.
 """
@@ -34,7 +37,8 @@ def main(asked: str) -> int:
     """Prepare for every model; 1 if one could not be."""
     told = json.loads(asked)
     plugins = Plugins.discover()
-    preparations = [Preparation(ModelSpec.from_args(args), plugins) for args in told["models"]]
+    here = not told.get("elsewhere", False)
+    preparations = [Preparation(ModelSpec.from_args(args), plugins, here) for args in told["models"]]
     return max([one.run(weights=told["weights"]) for one in preparations], default=0)
 
 
@@ -44,6 +48,7 @@ class Preparation:
 
     spec: ModelSpec
     plugins: Plugins
+    here: bool = True
     step: str = "environment"
     said: float = 0.0
 
@@ -64,7 +69,7 @@ class Preparation:
     def _environment(self) -> tuple[str, Device]:
         spec = self.spec
         engine = engine_of(spec, self.plugins)
-        device = detect(spec.gpus)
+        device = detect(spec.gpus, here=self.here)
         if spec.image:
             prepare_image(spec.image, self._report)
             self._tell(done=spec.image, version="", free=_free())

@@ -182,6 +182,12 @@ def _make_venv(module: str, folder: Path) -> str | None:
 
 
 def _tool(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    # a platform's PIP_USER, or pip's own setting, would lead pip out of the environment
     return subprocess.run(
-        argv, env=clean_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        argv,
+        env={**clean_environ(), "PIP_USER": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )

@@ -24,7 +24,7 @@ _CURES = (
         ),
     ),
     (
-        r"No space left on device|os error 28",
+        r"No space left on device|os error 28|Disk quota exceeded|os error 122",
         "free some disk space: {folder} has {free_gb:.1f} GB left, or set RAYLLM_HOME and UV_CACHE_DIR to another disk",
     ),
     (
