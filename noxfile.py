@@ -164,7 +164,8 @@ def demo(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Real Ray and real HAProxy around the fake engine."""
     clients = ("anthropic", "h2", "openai", "websockets")
-    ours = (CORE, ROOT / "packages/backend-local", FAKE_ENGINE, ROOT / "examples/plugins/rayllm-backend-multinode")
+    backends = (ROOT / "packages/backend-local", with_testing(ROOT / "packages/backend-cai"))
+    ours = (CORE, *backends, FAKE_ENGINE, ROOT / "examples/plugins/rayllm-backend-multinode")
     install(session, *ours, *clients, *STORES, "matplotlib", "pytest")
     if npm := shutil.which("npm"):  # Azure's own emulator; where there is no npm, its tests are skipped
         place = Path(session.cache_dir).absolute() / "azurite"

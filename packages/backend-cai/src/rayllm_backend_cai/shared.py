@@ -5,13 +5,18 @@ Below `.rayllm/` of the project, which is `RAYLLM_HOME` of every node:
     run.py                        what jobs and applications run: unpacks `code/`, hands over to the right Python
     code/DIGEST.zip, code/DIGEST/ RayLLM's and this backend's code; uploaded by the operator, unpacked by `run.py`
     serving/DIGEST/               the Python environment of the nodes; `ready.json` is written last
+    serving/DIGEST.json           what is to be in it; uploaded by the operator for the job that makes it
     secrets/NAME                  the deployment's secrets
     clusters/NAME/wanted.json     what the cluster should be (`Wanted`); written by the operator alone
     clusters/NAME/head.json       where the head is (`HeadRecord`); written by the head alone
     clusters/NAME/token           Ray's token; made by the head's first start
     clusters/NAME/gcs/            Ray's own records, by which a new head goes on where the last one ended
+    clusters/NAME/keeper.json     what the head does about the workers, and why (`KeeperRecord`); written by it alone
     clusters/NAME/nodes/NODE.json what a node says of itself (`NodeRecord`); written by it alone
+    clusters/NAME/nodes/NODE.pod  the pod that is the node: the one that started last; earlier ones end when they see it
     clusters/NAME/logs/NODE/      logs of a node's programs
+    clusters/NAME/environment.json how the job goes that makes environments; its log is `logs/environment.log`
+    clusters/NAME/preparations/   the models whose engines' environments that job makes, by digest
 """
 
 from __future__ import annotations
@@ -124,8 +129,6 @@ class Wanted(_Kept):
     head: Shape
     groups: dict[str, Group] = Field(default_factory=dict)
     idle_minutes: float = 5
-    secrets: dict[str, str] = Field(default_factory=dict)
-    """By name, a digest under Ray's token that tells whether the file is the one that is wanted."""
 
 
 class HeadRecord(_Kept):
@@ -153,3 +156,63 @@ class NodeRecord(_Kept):
     engine: str = ""
     """The platform's id of the pod."""
     address: str = ""
+
+
+class Event(_Kept):
+    """Something that happened to a worker."""
+
+    at: float
+    """Seconds since 1970."""
+    node: str
+    """The application's name; the group's where it has none yet, and empty where all of them are meant."""
+    text: str
+
+
+class Hold(_Kept):
+    """Why nothing is made in a group for a while."""
+
+    reason: str
+    since: float
+    """Seconds since 1970 when this began."""
+    again: float
+    """Seconds since 1970 when it is tried again."""
+    count: int = 1
+    """How often in a row."""
+
+
+class Leaving(_Kept):
+    """A worker that is to go."""
+
+    name: str
+    reason: str
+    since: float
+    until: float
+    """Seconds since 1970 when its work is no longer waited for."""
+    idle: bool = False
+    """It goes only if it has no work, and stays if it was given some meanwhile."""
+
+
+EVENTS = 100
+"""How many events are kept."""
+
+
+class KeeperRecord(_Kept):
+    """What the head does about the workers. A new head goes on from here."""
+
+    trouble: str = ""
+    """Why nothing can be done at all: the platform does not answer, or takes no key."""
+    made: dict[str, str] = Field(default_factory=dict)
+    """Ids of the workers' applications, by name, that were made or found."""
+    leaving: dict[str, Leaving] = Field(default_factory=dict)
+    """By the application's id."""
+    refused: dict[str, Hold] = Field(default_factory=dict)
+    """Groups of which the platform makes no application: quota, for example."""
+    failing: dict[str, Hold] = Field(default_factory=dict)
+    """Groups whose applications end soon after their start."""
+    events: list[Event] = Field(default_factory=list)
+    """The last `EVENTS`, the newest last."""
+
+
+def keeper_file(folder: Path) -> Path:
+    """Where the `KeeperRecord` is, in a cluster's folder."""
+    return folder / "keeper.json"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from rayllm.errors import ClusterError
+from rayllm.paths import run
 from rayllm.serving.processes.supervised import sweep
 from rayllm_backend_local import processes
 from rayllm_backend_local.state import Folder, State
@@ -28,7 +29,7 @@ def clear(folder: Folder) -> None:
         _end_agents(folder)
         _keep_logs(folder, state)
         shutil.rmtree(state.temp_dir, ignore_errors=True)
-        shutil.rmtree(folder.home / "run" / folder.name, ignore_errors=True)  # the gateway's, with internal keys
+        shutil.rmtree(run() / folder.name, ignore_errors=True)  # the gateway's, with internal keys
     folder.forget()
 
 

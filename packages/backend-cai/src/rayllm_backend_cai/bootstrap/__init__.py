@@ -1,0 +1,1 @@
+"""What is put together for the nodes: their code, their Python environment, and what makes both ready there."""

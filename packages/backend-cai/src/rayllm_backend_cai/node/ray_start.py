@@ -1,0 +1,78 @@
+"""`ray start`, made quicker, and telling when the node has joined. A script: it is run by its path, never imported.
+
+python ray_start.py FILE start [ARGUMENT...]
+
+FILE is made once Ray lists the node.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+KEPT_S = 3600
+"""How long Ray keeps code packages from a head's start on: until then a gateway renews that."""
+
+
+def main() -> None:
+    """Do what `ray start` does."""
+    del sys.path[0]  # this folder: its modules are nobody's top-level names
+    joined = Path(sys.argv.pop(1))
+    # Other commands of Ray's command line; it does without them, and half of its import time goes to them.
+    for name in ("ray.serve.scripts", "ray.util.state.state_cli", "ray.dashboard.modules.job.cli"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    from ray._private import node
+    from ray.scripts import scripts
+
+    # Ray Client's server: a process and a port that nobody here uses.
+    scripts.get_ray_client_dependency_error = lambda: ImportError("not wanted")
+    raylet_before_dashboard(node.Node)
+    tell_when_joined(node.Node, joined)
+    scripts.main()
+
+
+def raylet_before_dashboard(kind: Any) -> None:
+    """Start the raylet first, so that its agents start while Ray waits for the dashboard: some seconds less."""
+    start_dashboard, start_raylet = kind.start_api_server, kind.start_ray_processes
+
+    def later(node: Any, **options: Any) -> None:
+        node.start_dashboard = partial(start_dashboard, node, **options)
+
+    def both(node: Any) -> None:
+        start_raylet(node)
+        if node.head:
+            keep_packages(node.get_gcs_client())
+            node.start_dashboard()
+
+    kind.start_api_server, kind.start_ray_processes = later, both
+
+
+def keep_packages(gcs: Any) -> None:
+    """Have Ray keep all code packages that it has.
+
+    Ray deletes one with the last actor that names it. A head that starts elsewhere finds all its nodes dead, with all
+    actors, and could start nothing again.
+    """
+    try:
+        for uri in gcs.internal_kv_keys(b"gcs://", None):
+            gcs.pin_runtime_env_uri(uri.decode(), KEPT_S)
+    except Exception:  # noqa: BLE001  not documented, so another Ray may lack it: then all else goes on
+        traceback.print_exc()
+
+
+def tell_when_joined(kind: Any, joined: Path) -> None:
+    """Make the file when a node has come up: Ray's own code waits until the head lists it."""
+    come_up = kind.__init__
+
+    def then_tell(node: Any, *given: Any, **options: Any) -> None:
+        come_up(node, *given, **options)
+        joined.touch()
+
+    kind.__init__ = then_tell
+
+
+if __name__ == "__main__":
+    main()
