@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.core.conftest import wheel
+from tests.wheels import wheel
 
 from rayllm import Command, Device, Engine, Environment, Options, RayllmError
 from rayllm.machine.building import build
@@ -95,6 +95,18 @@ def test_an_environment_is_built_once(wheels: Path) -> None:
     told.clear()
     assert ensure_environment(engine, "auto", CPU, told.append) == python
     assert told == []
+
+
+def test_what_needs_a_gpu_is_not_tried_on_a_machine_that_only_prepares(wheels: Path) -> None:
+    """The same environment is then found on the machine that runs it; on a CPU the imports are tried as ever."""
+    wheel(wheels, "tiny_engine", "1.0", {"tiny_engine.py": b"raise OSError('libcuda.so.1 is not there')"})
+    engine = environment("tiny-engine==1.0", imports=("tiny_engine",))
+    elsewhere, there = Device(kind="cuda", here=False), Device(kind="cuda")
+    for refused in (there, Device(kind="cpu", here=False)):
+        with pytest.raises(RayllmError, match="can't be imported"):
+            ensure_environment(engine, "auto", refused, silent)
+    python = ensure_environment(engine, "auto", elsewhere, silent)
+    assert ensure_environment(engine, "auto", there, silent) == python
 
 
 def test_files_are_laid_among_the_packages(wheels: Path) -> None:

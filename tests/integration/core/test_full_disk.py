@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.core.conftest import wheel
 from tests.integration.core.s3_store import KEY, SECRET, S3Store
+from tests.wheels import wheel
 
 from rayllm.testing.fake_hub import FakeHub, FakeRepo
 

@@ -152,10 +152,10 @@ def test_rayllms_own_side_knows_the_certificate(gateway: Any, secure: Any) -> No
     url = f"https://localhost:{gateway.port}"
     own = certificate_of(secure[2])
     assert "PRIVATE" not in own
-    with connect(url, None, header="", timeout_s=10, certificate=own) as client:
+    with connect(url, {}, timeout_s=10, certificate=own) as client:
         assert client.get("/health").status_code == 200
     with (
-        connect(url, None, header="", timeout_s=10, certificate=certificate_of(SECOND)) as client,
+        connect(url, {}, timeout_s=10, certificate=certificate_of(SECOND)) as client,
         pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         client.get("/health")

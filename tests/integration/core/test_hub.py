@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import until
-from tests.integration.core.conftest import wheel
+from tests.wheels import wheel
 
 from rayllm import InputError, RayllmError
 from rayllm.serving.prepare import interpreters

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.integration.core.conftest import wheel
 from tests.integration.core.test_builds_from_wheels import CPU, silent, versioned
+from tests.wheels import wheel
 
 from rayllm import RayllmError
 from rayllm.machine.downloading import download

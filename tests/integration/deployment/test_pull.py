@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tests.conftest import Rayllm, free_port, until
 from tests.distributions import Site
-from tests.integration.core.conftest import wheel
+from tests.wheels import wheel
 
 from rayllm.serving.processes.supervised import marked
 

@@ -33,3 +33,9 @@ def test_a_machine_without_cpuinfo(tmp_path: Path) -> None:
 def test_gpus_are_cuda() -> None:
     """A replica with GPUs computes on them, whatever the CPU can do."""
     assert detect(2) == Device(kind="cuda")
+
+
+def test_another_machine_that_will_run_it() -> None:
+    """Says so, so that nothing is tried here that needs its GPUs."""
+    assert [detect(gpus, here=False).here for gpus in (0, 1)] == [False, False]
+    assert detect(0).here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ def topics_of(file: Path) -> Iterator[str]:
             yield from (str(end.value) for end in ends if isinstance(end, ast.Constant))
 
 
+@functools.cache
 def used() -> dict[str, set[str]]:
     """The topics that the code names, and where."""
     found: dict[str, set[str]] = {}

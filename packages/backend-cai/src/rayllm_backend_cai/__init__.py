@@ -1,4 +1,37 @@
-"""Cloudera AI (CAI, formerly CML) for RayLLM: the client of its API in `api`, a stand-in for the platform in `testing`.
+"""Cloudera AI (CAI, formerly CML) for RayLLM: the backend `cai`, a client of the API, a stand-in for the platform."""
 
-There is no backend in here yet, so RayLLM does not list it among its plugins.
-"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rayllm import Backend, Check, ClusterBackend, hookimpl
+from rayllm_backend_cai.options import CaiOptions
+
+
+def open_cai(options: CaiOptions) -> ClusterBackend:
+    """Open the backend; what it needs is imported only now, and nothing is asked."""
+    from rayllm_backend_cai.backend import CaiBackend
+
+    return CaiBackend(options)
+
+
+def check_cai(options: CaiOptions) -> Iterable[Check]:
+    """What `doctor` asks of the workspace."""
+    from rayllm_backend_cai.checks import checks
+
+    return checks(options)
+
+
+@hookimpl
+def rayllm_backends() -> Iterable[Backend[CaiOptions]]:
+    """Offer the backend `cai`."""
+    return [
+        Backend(
+            name="cai",
+            summary="applications of a Cloudera AI workspace, which are the nodes of a Ray cluster",
+            options=CaiOptions,
+            open=open_cai,
+            check=check_cai,
+            capabilities={"create", "nodes", "prepares"},
+        )
+    ]

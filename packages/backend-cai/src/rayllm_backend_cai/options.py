@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, StringConstraints, model_validator
 
@@ -75,7 +75,8 @@ class CaiOptions(Options):
     """An API v2 key with the audience Application, as `${env:NAME}`, for who asks the endpoint through the workspace's
     log-in; by default `$CML_APPLICATION_KEY`, else `key`, where it has that audience, too."""
     ca: Path | None = None
-    """File (PEM) of the authorities that may vouch for the workspace, instead of the usual ones."""
+    """File (PEM) of the authorities that may vouch for the workspace's API, instead of the usual ones. `$SSL_CERT_FILE`
+    is such a file for the endpoint, too."""
     project: str = ""
     """Name of the project, made if there is none; by default `$CML_PROJECT` (its id), inside of CAI the session's own,
     else the deployment's name."""
@@ -91,3 +92,6 @@ class CaiOptions(Options):
     """Groups of further nodes, by name."""
     idle_minutes: float = Field(default=5, gt=0)
     """Minutes without work after which a worker of a range is removed."""
+    on_down: Literal["cluster", "files", "project"] = "cluster"
+    """What `rayllm down` removes: the cluster alone, RayLLM's files in the project too (environments, models), or the
+    whole project. The last two are refused while other applications are there."""

@@ -35,6 +35,7 @@ class _Rule:
     said: str = ""
     statuses: frozenset[int] = frozenset()
     code: int | None = None
+    topic: str | None = None
 
     def fits(self, status: int, code: int | None, said: str) -> bool:
         """Whether all of it is so."""
@@ -44,20 +45,29 @@ class _Rule:
 
 _RULES = (
     # A key of the wrong form is answered with 500: asking again would not help.
-    _Rule(KeyRefusedError, f"the key is not a whole API v2 key: {_NEW_KEY}", said=r"malformed api ?key"),
-    _Rule(KeyRefusedError, f"the key is for something else: {_NEW_KEY}", said=r"audience mismatch"),
-    _Rule(KeyRefusedError, f"the key is wrong or has ended: {_NEW_KEY}", statuses=frozenset({401})),
-    _Rule(QuotaError, "stop other workloads, ask for less, or ask the administrator for more", said=r"out of quota"),
+    _Rule(
+        KeyRefusedError, f"the key is not a whole API v2 key: {_NEW_KEY}", said=r"malformed api ?key", topic="cai-key"
+    ),
+    _Rule(KeyRefusedError, f"the key is for something else: {_NEW_KEY}", said=r"audience mismatch", topic="cai-key"),
+    _Rule(KeyRefusedError, f"the key is wrong or has ended: {_NEW_KEY}", statuses=frozenset({401}), topic="cai-key"),
+    _Rule(
+        QuotaError,
+        "stop other workloads, ask for less, or ask the administrator for more",
+        said=r"out of quota",
+        topic="cai-quota",
+    ),
     _Rule(
         CaiError,
         "name a runtime of `GET /api/v2/runtimes` by its whole image, or have the administrator add it",
         said=r"runtime image must be specified|runtime.*(not found|not exist|disabled|invalid)",
+        topic="cai-runtime",
     ),
     _Rule(
         CaiError,
         "a subdomain is lower-case letters and digits, with single hyphens between them, and no other application of "
         "the workspace may have it",
         said=r"subdomain",
+        topic="cai-application",
     ),
     _Rule(CaiError, "upload the script to the project first", said=r"script .* not found"),
     _Rule(
@@ -98,7 +108,10 @@ def refusal(answer: httpx.Response, *, key: str) -> CaiError:
             cure=f"{later}; if it stays so, the workspace's administrator sees more",
         )
     kind, cure = (rule.kind, rule.cure) if rule else (CaiError, None if code is not None else _WRONG_PLACE)
-    return kind(message, status=status, code=code, said=said, request_id=request_id, cause=cause or None, cure=cure)
+    topic = rule.topic if rule else None
+    return kind(
+        message, status=status, code=code, said=said, request_id=request_id, cause=cause or None, cure=cure, topic=topic
+    )
 
 
 def _body(answer: httpx.Response) -> tuple[int | None, str]:

@@ -150,7 +150,10 @@ class Transport:
         url = self.workspace.url
         if isinstance(error.__cause__ and _root(error), ssl.SSLCertVerificationError):
             return CertificateError(
-                f"the certificate of {url} is not trusted", cause=str(error), cure=certificates.CURE
+                f"the certificate of {url} is not trusted",
+                cause=str(error),
+                cure=certificates.CURE,
+                topic="cai-certificate",
             )
         return UnavailableError(
             f"{url} did not answer {asked}",

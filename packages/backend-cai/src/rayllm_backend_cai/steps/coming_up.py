@@ -1,0 +1,252 @@
+"""Waiting until the head runs, until Ray answers at its address, and until all nodes have joined."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from rayllm import Cluster, ClusterError, Progress
+from rayllm.cluster.connection import UnreachableError
+from rayllm.cluster.serve_api import ServeApi
+from rayllm_backend_cai import endings, shared
+from rayllm_backend_cai.api import CaiError, NotFoundError
+from rayllm_backend_cai.api.records import Application
+from rayllm_backend_cai.applications import group_of
+from rayllm_backend_cai.cluster_report import Records
+from rayllm_backend_cai.shared import NodeRecord, Wanted
+from rayllm_backend_cai.steps.files import Disk
+from rayllm_backend_cai.steps.nodes import ENDED, Place, head_of, settled
+from rayllm_backend_cai.steps.waiting import until
+
+START_S = 600.0
+"""Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
+_AGAIN = "rayllm up goes on from here; or begin anew: rayllm down, then rayllm up"
+
+
+@dataclass(frozen=True)
+class ComingUp:
+    """One wait after the other. What is asked of the platform while waiting is one list, each time."""
+
+    place: Place
+    wanted: Wanted
+    progress: Progress
+
+    def await_head(self) -> Application:
+        """The head, once the platform calls it running.
+
+        Raises:
+            ClusterError: it ended, vanished, or takes too long; with why, as far as somebody knows.
+        """
+        head: Application | None = None
+
+        def look() -> Application | None:
+            nonlocal head
+            there = settled(self.place, self.place.applications())
+            head = head_of(there)
+            if head is None:
+                raise self._vanished()
+            if head.status in ENDED:
+                raise self._ended(head)
+            up = sum(one.status == "running" for one in there)
+            self.progress("nodes", f"{up} of {len(there)} applications run; the head is {head.status}")
+            return head if head.status == "running" else None
+
+        return until(look, START_S, lambda: self._late(head))
+
+    def await_records(self) -> Records:
+        """What the head writes once Ray has started in it; the platform calls it running before.
+
+        Raises:
+            ClusterError: it writes nothing, or ends.
+        """
+        self.progress("cluster", "waiting for Ray to start")
+        read = Disk(self.place.client, self.place.project).read
+        looks = itertools.count()
+
+        def look() -> Records | None:
+            if next(looks) % 2:  # one request each time: is it there, does the head still run
+                self._require_head()
+                return None
+            records = Records.read(shared.cluster_folder(self.place.name), read)
+            return records if records.whole else None
+
+        return until(look, START_S, self._unwritten)
+
+    def await_ray(self, cluster: Cluster) -> None:
+        """Return when Ray's dashboard answers at the cluster's address.
+
+        Raises:
+            ClusterError: it does not, or something else does.
+        """
+        self.progress("cluster", "waiting for Ray to answer")
+        last: ClusterError | None = None
+
+        def look() -> bool | None:
+            nonlocal last
+            try:
+                return bool(api.version())
+            except UnreachableError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in (error.cause or ""):  # waiting mends nothing
+                    raise self._distrusted(cluster, error) from error
+                last = error
+                self._require_head()
+                return None
+            except ClusterError as error:
+                raise self._kept_out(cluster, error) from error
+
+        with ServeApi.of(cluster) as api:
+            until(look, START_S, lambda: self._silent(cluster, last))
+
+    def await_workers(self, cluster: Cluster) -> list[Application]:
+        """The cluster's applications, once the fewest workers of each group run, to the platform and to Ray.
+
+        Under what names, is the head's business: those of workers that it replaces may be taken for a while.
+
+        Raises:
+            ClusterError: some are not, in time; with why, as far as somebody knows.
+        """
+        alive: set[str] = set()
+        there: list[Application] = []
+        least = {group: told.min for group, told in self.wanted.groups.items()}
+
+        def look() -> bool | None:
+            nonlocal alive, there
+            alive = _alive(api)
+            there = settled(self.place, self.place.applications())
+            joined = Counter(group_of(one) for one in there if one.name in alive and one.status == "running")
+            lack = sum(max(0, count - joined[group]) for group, count in least.items())
+            if lack:
+                total = sum(least.values())
+                self.progress("nodes", f"{total - lack} of {total} workers have joined")
+            return None if lack else True
+
+        with ServeApi.of(cluster) as api:
+            until(look, START_S, lambda: self._missing(alive, there))
+        return there
+
+    def _require_head(self) -> None:
+        """Raise if the head has ended or is gone."""
+        head = head_of(self.place.applications())
+        if head is None:
+            raise self._vanished()
+        if head.status in ENDED:
+            raise self._ended(head)
+
+    def _vanished(self) -> ClusterError:
+        return ClusterError(
+            f"the application {self.place.name} has vanished",
+            cause="somebody else deleted it while it started",
+            cure="rayllm up",
+            topic="cai-application",
+        )
+
+    def _unwritten(self) -> ClusterError:
+        words = endings.last_words(self.place.client, self.place.project, self.place.name, self.place.name)
+        return ClusterError(
+            f"Ray has not started in the head of {self.place.name} within {START_S / 60:g} minutes",
+            cause=words or None,
+            cure=f"mend what the cause names; is the project's disk full or slow? {_AGAIN}",
+            topic="cai-application",
+        )
+
+    def _ended(self, head: Application) -> ClusterError:
+        return ClusterError(
+            f"the head of {self.place.name} has {'ended' if head.status == 'failed' else 'been stopped'}",
+            cause=endings.explained(self.place.client, self.place.project, self.place.name, head),
+            cure="mend what the cause names, then: rayllm up. The application's whole log stands in the workspace",
+            topic="cai-application",
+        )
+
+    def _late(self, head: Application | None) -> ClusterError:
+        state, cause = "absent", None
+        if head is not None:
+            state = head.status
+            cause = endings.explained(self.place.client, self.place.project, self.place.name, head)
+        return ClusterError(
+            f"the head of {self.place.name} is still {state} after {START_S / 60:g} minutes",
+            cause=cause,
+            cure=f"is there room for it (quota, nodes with such GPUs)? {_AGAIN}",
+            topic="cai-application",
+        )
+
+    def _silent(self, cluster: Cluster, last: ClusterError | None) -> ClusterError:
+        words = endings.last_words(self.place.client, self.place.project, self.place.name, cluster.name)
+        told = "\n".join(filter(None, (last.message if last else "", last.cause if last else "", words)))
+        return ClusterError(
+            f"Ray does not answer at {cluster.dashboard_url}, {START_S / 60:g} minutes after the head runs",
+            cause=told or None,
+            cure=f"can this machine reach the address (DNS, VPN, HTTPS_PROXY)? {_AGAIN}",
+            topic="cai-application",
+        )
+
+    def _distrusted(self, cluster: Cluster, error: ClusterError) -> ClusterError:
+        return ClusterError(
+            f"the certificate at {cluster.gateway_url} is not trusted",
+            cause=error.cause,
+            cure="set SSL_CERT_FILE to a file (PEM) with the workspace's certificate authority; cluster.options.ca is "
+            "for its API alone",
+            topic="cai-certificate",
+        )
+
+    def _kept_out(self, cluster: Cluster, error: ClusterError) -> ClusterError:
+        """The ingress's own answer, as a page to log in."""
+        if self.wanted.bypass_authentication:
+            cure = (
+                "the workspace's administrator may not allow applications without log-in (Allow applications to be "
+                "configured with unauthenticated access): ask, or leave bypass_authentication out"
+            )
+        else:
+            cure = "is the application key one of this workspace, with the audience Application?"
+        return ClusterError(
+            f"{cluster.dashboard_url} does not answer as Ray does",
+            cause=str(error.message),
+            cure=cure,
+            topic="cai-application",
+        )
+
+    def _missing(self, alive: Collection[str], there: Iterable[Application]) -> ClusterError:
+        absent = [one for one in there if group_of(one) and not (one.name in alive and one.status == "running")]
+        whys = [f"{one.name}: {self._why(one)}" for one in sorted(absent, key=lambda one: one.name)]
+        return ClusterError(
+            f"not all workers of {self.place.name} have joined within {START_S / 60:g} minutes",
+            cause="\n".join([*keeper_words(self.place), *whys]) or None,
+            cure=_AGAIN,
+            topic="cai-application",
+        )
+
+    def _why(self, worker: Application) -> str:
+        """What a worker says of itself, and what is known of one that does not run."""
+        place, file = self.place, shared.cluster_folder(self.place.name) / "nodes" / f"{worker.name}.json"
+        try:
+            record = NodeRecord.model_validate_json(place.client.files.download(place.project, str(file)))
+            said = f"{record.state} {record.reason}".strip()
+        except (NotFoundError, ValueError):
+            said = "it has not said anything yet"
+        except CaiError as error:
+            said = f"what it says is not known: {error.message}"
+        if worker.status == "running":
+            return said
+        return f"{worker.status}; {endings.explained(place.client, place.project, place.name, worker)}"
+
+
+def keeper_words(place: Place) -> list[str]:
+    """Why the head makes no workers, or ends them, where it does: a line each."""
+    file = shared.cluster_folder(place.name) / "keeper.json"
+    try:
+        kept = shared.KeeperRecord.model_validate_json(place.client.files.download(place.project, str(file)))
+    except (NotFoundError, ValueError):  # it has nothing to say yet
+        return []
+    except CaiError as error:
+        return [f"what the head does about workers is not known: {error.message}"]
+    holds = [f"{group}: {hold.reason}" for group, hold in [*kept.refused.items(), *kept.failing.items()]]
+    return [*filter(None, [kept.trouble]), *holds]
+
+
+def _alive(api: ServeApi) -> set[str]:
+    """Names of the nodes that Ray calls alive."""
+    try:
+        return {node.name for node in api.nodes() if node.state == "alive"}
+    except UnreachableError:
+        return set()

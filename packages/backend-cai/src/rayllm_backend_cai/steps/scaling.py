@@ -1,0 +1,64 @@
+"""Another number of nodes in a group: written down for the head, which makes and drains them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rayllm import Cluster, ClusterError, Progress
+from rayllm.cluster.connection import UnreachableError
+from rayllm.cluster.serve_api import ServeApi
+from rayllm_backend_cai.applications import group_of
+from rayllm_backend_cai.shared import Wanted
+from rayllm_backend_cai.steps.coming_up import keeper_words
+from rayllm_backend_cai.steps.files import Disk
+from rayllm_backend_cai.steps.nodes import Place
+from rayllm_backend_cai.steps.waiting import until
+
+SCALE_S = 1800.0
+"""Seconds that it may take: replicas on a node that is too much finish their requests first."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One change."""
+
+    place: Place
+    wanted: Wanted
+    progress: Progress
+
+    def to(self, cluster: Cluster, group: str, count: int) -> None:
+        """Make it, and return when the group has exactly so many nodes, all alive in Ray.
+
+        Raises:
+            ClusterError: it takes too long; the head goes on with it.
+        """
+        before = self.wanted.groups[group]
+        after = before.model_copy(update={"min": count, "max": count})
+        changed = self.wanted.model_copy(update={"groups": {**self.wanted.groups, group: after}})
+        Disk(self.place.client, self.place.project).write_wanted(changed, self.wanted)
+        told = "nothing seen yet"
+
+        def look() -> bool | None:
+            nonlocal told
+            names = {one.name for one in self.place.applications() if group_of(one) == group}
+            try:
+                joined = len(names & {node.name for node in api.nodes() if node.state == "alive"})
+            except UnreachableError as error:
+                joined, told = -1, error.message
+            else:
+                told = f"{group}: {joined} joined, {len(names)} applications, {count} wanted"
+            self.progress("nodes", told)
+            return len(names) == count == joined or None
+
+        def late() -> ClusterError:
+            return ClusterError(
+                f"{group} of {cluster.name} has not {count} nodes after {SCALE_S / 60:g} minutes",
+                cause="\n".join([told, *keeper_words(self.place)]),
+                cure="the head goes on with it; what stands in its way is in its log: "
+                f"rayllm nodes logs {cluster.name}",
+                topic="cai-application",
+            )
+
+        with ServeApi.of(cluster) as api:
+            until(look, SCALE_S, late)
+        self.progress("nodes", f"{group} has {count}", done=True)

@@ -1,0 +1,166 @@
+"""What other commands do with a cluster: find, scale, read logs, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cai_cluster import NAME, SMALL, Operators, operators
+
+from rayllm import ClusterError, InputError
+from rayllm_backend_cai import shared
+from rayllm_backend_cai.api import CaiClient
+from rayllm_backend_cai.api.records import NewApplication, NewJob
+from rayllm_backend_cai.applications import head_application, worker_application
+from rayllm_backend_cai.shared import Group, Shape, Wanted
+from rayllm_backend_cai.testing import Fault
+
+WORKER: dict[str, Any] = {"workers": {"w": SMALL}}
+FEW_CALLS = 5
+
+
+@pytest.fixture
+def ops() -> Iterator[Operators]:
+    """A workspace of each test's own."""
+    with operators() as there:
+        yield there
+
+
+@pytest.fixture
+def client(ops: Operators) -> Iterator[CaiClient]:
+    """Another person's, beside the operator's."""
+    with CaiClient(ops.fake.workspace) as opened:
+        yield opened
+
+
+def test_find(ops: Operators) -> None:
+    """From any machine, as `ensure` told it, with few calls that change nothing."""
+    assert ops.backend(project="none").find(NAME) is None
+    assert ops.backend().find(NAME) is None
+    made = ops.up(workers={"w": {**SMALL, "count": {"min": 1, "max": 2}}})
+    assert made.elastic
+    before = len(ops.fake.calls)
+    found = ops.backend().find(NAME)
+    calls = ops.fake.calls[before:]
+    assert found
+    assert found.created is False
+    assert (found.token, found.nodes, found.gateway_url, found.elastic) == (
+        made.token,
+        made.nodes,
+        made.gateway_url,
+        True,
+    )
+    assert len(calls) <= FEW_CALLS
+    assert {call.method for call in calls if not call.path.endswith(":download")} == {"GET"}
+    assert ops.backend().find("demo-w") is None, "part of a name"
+
+
+def test_what_is_half_made_is_found(ops: Operators) -> None:
+    """So that `down` removes it."""
+    Wanted(name=NAME, subdomain=NAME, code="c", serving="s", head=shape()).write(ops.cluster_folder() / "wanted.json")
+    found = ops.backend().find(NAME)
+    assert found
+    assert (found.state, found.nodes) == ("failed", [])
+    ops.down()
+    assert ops.backend().find(NAME) is None
+
+
+def shape() -> Shape:
+    """A small node."""
+    return Shape(cpus=1, memory=2, runtime="r")
+
+
+def test_logs(ops: Operators) -> None:
+    """The last lines of a node's."""
+    place = ops.cluster_folder() / "logs" / NAME / "supervisor.log"
+    place.parent.mkdir(parents=True)
+    place.write_text("one\ntwo\nthree\n")
+    assert "".join(ops.backend().logs(NAME, NAME, lines=2)) == "two\nthree\n"
+    assert "".join(ops.backend().logs(NAME, NAME, lines=9)) == "one\ntwo\nthree\n"
+    assert "".join(ops.backend().logs(NAME, NAME, lines=0)) == ""
+    assert "".join(ops.backend().logs(NAME, NAME, lines=-1)) == "one\ntwo\nthree\n"
+    with pytest.raises(InputError, match=r"no log of a node 'dem'.*did you mean") as caught:
+        list(ops.backend().logs(NAME, "dem", lines=2))
+    assert "logs of demo" in (caught.value.cure or "")
+    with pytest.raises(InputError, match="no cluster demo"):
+        list(ops.backend(project="none").logs(NAME, NAME, lines=2))
+
+
+def test_scale(ops: Operators) -> None:
+    """Up and down, by the head; the file's number counts again with the next `ensure`."""
+    with pytest.raises(ClusterError, match="not running"):
+        ops.backend().scale(NAME, "w", 2, ops.progress)
+    ops.up(**WORKER)
+    ops.backend().scale(NAME, "w", 2, ops.progress)
+    assert ops.made() == [" running", "-w-1 running", "-w-2 running", "folder"]
+    ops.backend().scale(NAME, "w", 0, ops.progress)
+    assert ops.made() == [" running", "folder"]
+    with pytest.raises(InputError, match="no group of nodes 'v'") as caught:
+        ops.backend().scale(NAME, "v", 1, ops.progress)
+    assert caught.value.cure == "it has w"
+    ops.up(**WORKER)
+    assert ops.made() == [" running", "-w-1 running", "folder"]
+
+
+def test_destroy_of_nothing(ops: Operators) -> None:
+    """Is no error, whatever is missing."""
+    ops.down()
+    ops.down(project="none")
+    assert ops.made() == []
+
+
+def test_destroy_of_anything(ops: Operators, client: CaiClient) -> None:
+    """Stuck, failed, stopped, twice there; another cluster and a person's own application stay."""
+    small = Group(**{**shape().model_dump(), "runtime": ops.fake.image}, min=1, max=1)
+    wanted = Wanted(name=NAME, subdomain=NAME, code="c", serving="s", head=small, groups={"w": small})
+    (ops.folder / shared.RUN).write_text("raise SystemExit(3)")
+    (ops.folder / "mine.py").write_text("import time\ntime.sleep(600)\n")
+    ops.fake.settings.stuck = frozenset({NAME})
+    ops.fake.settings.taken_subdomain = "suffix"
+    ops.fake.settings.stopping_s = ops.fake.settings.deleting_s = 0.5
+    new = [head_application(wanted), head_application(wanted)]
+    new += [worker_application(wanted, "w", number) for number in (1, 1, 2)]
+    for one in new:
+        client.applications.create(ops.project, one)
+    mine = NewApplication(name="demo-x-1", subdomain="mine", script="mine.py", runtime_identifier=ops.fake.image)
+    client.applications.create(ops.project, mine)
+    other = wanted.model_copy(update={"name": "demo-2", "subdomain": "demo-2"})
+    client.applications.create(ops.project, head_application(other))
+    job = NewJob(name="demo-environment", script="mine.py", runtime_identifier=ops.fake.image)
+    made = client.jobs.create(ops.project, job)
+    client.jobs.start(ops.project, made.id)
+    wanted.write(ops.cluster_folder() / "wanted.json")
+    ops.down()
+    assert ops.made() == []
+    assert sorted(one.name for one in client.applications.all(ops.project)) == ["demo-2", "demo-x-1"]
+    assert client.jobs.all(ops.project) == []
+    assert not ops.fake.pod("demo-environment").processes()
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_destroy_that_is_refused(ops: Operators, method: str) -> None:
+    """It is told, and the next one goes on."""
+    ops.up(**WORKER)
+    fault = Fault(method=method, path="/applications/", times=None, status=403, code=7, message="no right")
+    ops.fake.faults.add(fault)
+    with pytest.raises(ClusterError, match="403"):
+        ops.down()
+    ops.fake.faults.clear()
+    ops.down()
+    assert ops.made() == []
+
+
+def test_more_goes_when_asked(ops: Operators, client: CaiClient) -> None:
+    """RayLLM's files, or the project; not while others are there."""
+    (ops.folder / "mine.py").write_text("import time\ntime.sleep(600)\n")
+    mine = NewApplication(name="mine", subdomain="mine", script="mine.py", runtime_identifier=ops.fake.image)
+    there = client.applications.create(ops.project, mine)
+    ops.down(on_down="files")
+    assert not (ops.folder / shared.HOME).exists()
+    with pytest.raises(ClusterError, match="other applications") as caught:
+        ops.down(on_down="project")
+    assert caught.value.cause == "mine"
+    client.applications.delete(ops.project, there.id)
+    ops.down(on_down="project")
+    assert client.projects.named("llm") == []
