@@ -94,6 +94,31 @@ def test_several_pods_unpack_at_once(project: Project) -> None:
     assert "zz_last.py" in project.log
 
 
+def test_what_killed_pods_left_is_gone(project: Project) -> None:
+    """Their halves of the code, when another pod has all of it."""
+    left = project.home / "code/.c0de.e0.1/hello.py"
+    left.parent.mkdir()
+    left.touch()
+    python(project, "echo up; exec sleep 60")
+    project.start()
+    until("it runs", lambda: "up" in project.log, 10)
+    assert sorted(path.name for path in (project.home / "code").iterdir()) == ["c0de", "c0de.zip"]
+
+
+@pytest.mark.parametrize("task", ["head", "environment"])
+def test_secrets_are_private_from_the_first_program_on(project: Project, task: str) -> None:
+    """What was uploaded may have been readable by all."""
+    secret = project.home / "secrets/HF_TOKEN"
+    secret.parent.mkdir(mode=0o755)
+    secret.write_text("not-to-be-seen")
+    secret.chmod(0o644)
+    look = f"stat -c %a {secret.parent} {secret}"
+    python(project, f"{look}; exec sleep 60")
+    project.pack(rayllm_backend_cai__bootstrap__build=f"import os; os.system({look!r})")
+    project.start(task)
+    until("it looked", lambda: "700\n600\n" in project.log, 10)
+
+
 def test_what_ends_is_started_again(project: Project) -> None:
     """With a pause that grows; what it says is printed and kept."""
     python(project, f'echo oh no >&2; echo >> "{project.folder}/starts"; exit 3')
@@ -155,11 +180,27 @@ def test_the_environments_job_runs_once(project: Project) -> None:
 
 
 def test_the_environments_job_needs_its_code(project: Project) -> None:
-    """It does not wait for what nobody uploads any more."""
+    """It does not wait long for what nobody uploads any more."""
+    script = project.home / "run.py"
+    script.write_text(script.read_text().replace("_UPLOAD_S = 60.0", "_UPLOAD_S = 0.5"))
     process = project.start("environment", code="other")
     printed, _ = process.communicate(timeout=10)
-    assert "other.zip" in printed
+    assert printed.count("other.zip") >= 2
     assert process.returncode == 1
+
+
+def test_the_environments_job_waits_for_code_that_is_uploaded_again(project: Project) -> None:
+    """By a second operator: it is missing, then half there, for a moment."""
+    archive = project.home / "code/c0de.zip"
+    archive.unlink()
+    process = project.start("environment")
+    until("it waits", lambda: "FileNotFoundError" in project.log, 10)
+    archive.write_bytes(b"half of a zip")
+    until("it still waits", lambda: "not a zip file" in project.log, 10)
+    project.pack(rayllm_backend_cai__bootstrap__build="print('building')")
+    printed, _ = process.communicate(timeout=10)
+    assert "\nbuilding\n" in printed
+    assert process.returncode == 0
 
 
 def test_a_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,13 +68,12 @@ class Running:
         said.write(self.pod.record.with_name("demo.json"))
 
     def says(self, state: str, reason: str = "") -> None:
-        """Wait until it says so, on the disk too."""
-        until(f"{state} {reason}", lambda: self.told() == state and reason in self.own.record.reason, 10)
+        """Wait until it says so on the disk."""
+        until(f"{state} {reason}", lambda: (kept := self.told()).state == state and reason in kept.reason, 10)
 
-    def told(self) -> str:
-        """Its state, as an operator reads it."""
-        kept = NodeRecord.read(self.pod.record)
-        return kept.state if kept else ""
+    def told(self) -> NodeRecord:
+        """What an operator reads of it."""
+        return NodeRecord.read(self.pod.record) or NodeRecord(state="starting", since=0)
 
 
 @pytest.fixture
@@ -215,7 +214,7 @@ def test_health_tells_the_record(running: Running) -> None:
 
 
 def test_a_record_that_can_not_be_read_just_now(tmp_path: Path) -> None:
-    """What was read last counts; one that is gone is gone."""
+    """What was read last counts, also where the file is just being replaced."""
     path = tmp_path / "head.json"
     watched = Watched(path, HeadRecord)
     assert watched.look() is None
@@ -228,7 +227,12 @@ def test_a_record_that_can_not_be_read_just_now(tmp_path: Path) -> None:
     path.mkdir()
     assert watched.look() == before
     path.rmdir()
-    assert watched.look() is None
+    assert watched.look() == before
+    after = before.model_copy(update={"epoch": "f"})
+    after.write(tmp_path / "head.json.new")  # uploaded, and not renamed yet
+    assert watched.look() == after
+    (tmp_path / "head.json.new").replace(path)
+    assert watched.look() == after
 
 
 def test_logs_are_kept_when_ray_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,12 @@ Below `.rayllm/` of the project, which is `RAYLLM_HOME` of every node:
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from rayllm_backend_cai.bootstrap.drafts import write_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -86,11 +87,7 @@ class _Kept(BaseModel):
 
     def write(self, path: Path) -> None:
         """Keep it in a file, readable by this user alone; readers see the old or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.touch(0o600)
-        draft.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
 
 
 class Shape(_Kept):

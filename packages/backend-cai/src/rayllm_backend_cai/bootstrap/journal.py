@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayllm.errors import RayllmError
+from rayllm_backend_cai.bootstrap.drafts import write_whole
 
 if TYPE_CHECKING:
     from rayllm_backend_cai.bootstrap.asked import Asked
@@ -89,6 +90,4 @@ class Journal:
 
     def _write(self) -> None:
         """Readers see the old or the new one."""
-        draft = self._file.with_name(f".{RECORD}.{os.getpid()}")
-        draft.write_text(json.dumps({**self._facts, "updated": time.time()}, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self._file)
+        write_whole(self._file, json.dumps({**self._facts, "updated": time.time()}, indent=1) + "\n")

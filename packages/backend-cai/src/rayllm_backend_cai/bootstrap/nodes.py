@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayllm.errors import ClusterError, RayllmError
+from rayllm_backend_cai.bootstrap.drafts import write_whole
 
 if TYPE_CHECKING:
     from rayllm.sources import FetchProgress
@@ -102,9 +102,7 @@ def _build(asked: Asked, wanted: dict[str, Any], code: Path, report: FetchProgre
 
 def mark(file: Path, facts: dict[str, Any]) -> None:
     """Write a file that says that something is finished, in one step."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    draft.replace(file)
+    write_whole(file, json.dumps(facts, indent=1) + "\n")
 
 
 def environ_with(code: Path) -> dict[str, str]:

@@ -28,6 +28,10 @@ GRACE_S = 25.0
 MOST_LOG = 4 << 20
 """Bytes of a log on the shared disk; one older file of that size is kept beside it."""
 _LAST_WORDS_S = 2.0
+_UPLOAD_S = 60.0
+"""For code that is missing or broken: an operator may be uploading it again, and nothing is written over in place."""
+NOT_WHOLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What a zip raises that is being uploaded."""
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -93,7 +97,7 @@ class Runner:
             try:
                 unpack()
                 self._log.say(f"ended with status {self.once(argv, env)}")
-            except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+            except NOT_WHOLE as problem:
                 self._log.say(f"{type(problem).__name__}: {problem}")
             short = 0 if time.monotonic() - began > STEADY_S else short + 1
             self._pause(min(LONGEST_PAUSE_S, 2.0 ** (short - 1)) if short else 0.0)
@@ -117,6 +121,23 @@ class Runner:
         if child.stdin:
             child.stdin.close()
         return status
+
+    def patiently(self, unpack: Unpack) -> None:
+        """Unpack, while the code may still be coming.
+
+        Raises:
+            OSError, EOFError, zipfile.BadZipFile, zlib.error: it did not come.
+        """
+        end = time.monotonic() + _UPLOAD_S
+        while not self._stopped:
+            try:
+                return unpack()
+            except NOT_WHOLE as problem:
+                if time.monotonic() > end:
+                    raise
+                self._log.say(f"{type(problem).__name__}: {problem}")
+            self._pause(1.0)
+        return None
 
     def _pump(self, lines: IO[bytes]) -> None:
         with lines:
@@ -156,17 +177,29 @@ class Unpack:
             OSError: there is no such file, or the disk fails.
             zipfile.BadZipFile: it is not whole.
         """
-        if self.folder.is_dir():
-            return
+        if not self.folder.is_dir():
+            self._unpack()
+        for left in self.folder.parent.glob(f".{self.folder.name}.*"):  # of pods that were killed, or come second
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _unpack(self) -> None:
         shutil.rmtree(self._draft, ignore_errors=True)
-        with zipfile.ZipFile(self._archive) as packed:
-            packed.extractall(self._draft)
         try:
+            with zipfile.ZipFile(self._archive) as packed:
+                packed.extractall(self._draft)
             self._draft.rename(self.folder)
         except OSError:
-            shutil.rmtree(self._draft, ignore_errors=True)
-            if not self.folder.is_dir():  # else another pod was first
+            if not self.folder.is_dir():  # else another pod was first, and has taken this draft away
                 raise
+
+
+def keep_private(folder: Path, log: Log) -> None:
+    """Let this user alone read a folder and its files: what was uploaded has another mode."""
+    try:
+        for path in [folder, *folder.glob("*")] if folder.is_dir() else ():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    except OSError as error:  # replaced just now, or the disk fails: the head looks again
+        log.say(f"{type(error).__name__}: {error}")
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -183,8 +216,9 @@ def main(environ: Mapping[str, str]) -> None:
     runner = Runner(log)
     runner.listen()
     log.say(f"{task} {node} in pod {engine} at {environ.get('CDSW_IP_ADDRESS', '?')}")
+    keep_private(home / "secrets", log)
     if task == "environment":
-        unpack()
+        runner.patiently(unpack)
         script = unpack.folder / "rayllm_backend_cai/bootstrap/build.py"
         if status := runner.once([sys.executable, "-u", str(script)], environ):
             raise SystemExit(f"building the environment failed with status {status}")

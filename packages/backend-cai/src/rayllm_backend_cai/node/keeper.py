@@ -108,7 +108,7 @@ class Keeper:
     def _read(self) -> Wanted | None:
         try:
             return Wanted.read(self._folder / "wanted.json")
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             log.warning("wanted.json can't be read: %s", error)
             return self._wanted
 

@@ -19,6 +19,7 @@ from rayllm_backend_cai.endings import why_ended
 from rayllm_backend_cai.node.keeper import Keeper
 from rayllm_backend_cai.node.notes import Notes
 from rayllm_backend_cai.node.pod import Pod
+from rayllm_backend_cai.node.records import Watched
 from rayllm_backend_cai.node.stopping import Stopping
 from rayllm_backend_cai.shared import HeadRecord
 from rayllm_backend_cai.workspace import Workspace
@@ -40,7 +41,8 @@ def main() -> int:
         notes.trouble(": ".join(filter(None, [error.message, error.cause])), time.time())
         notes.save()
         return 1
-    head = HeadRecord.read(pod.head)
+    where = Watched(pod.head, HeadRecord)
+    head = where.look()
     if head is None or head.address != pod.address:
         log.warning("this pod is not the head")
         return 1
@@ -50,8 +52,7 @@ def main() -> int:
         ray = RayView(f"{head.address}:{head.gcs_port}")
         keeper = Keeper(pod.folder, workspace.project, client, ray, why=why_ended)
         while not stopping.wait(TICK_S):
-            now = HeadRecord.read(pod.head)
-            if now is None or now.epoch != head.epoch:
+            if (now := where.look()) and now.epoch != head.epoch:
                 log.info("another head has started")
                 return 0
             keeper.tick()

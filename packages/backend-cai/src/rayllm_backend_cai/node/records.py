@@ -13,6 +13,8 @@ from rayllm_backend_cai.node.pod import Pod
 from rayllm_backend_cai.shared import NodeRecord
 
 Record = TypeVar("Record", bound=BaseModel)
+NEW = ".new"
+"""Ends the name of what the operator has uploaded and is about to rename: the platform writes over nothing."""
 State = Literal["starting", "ready", "waiting", "leaving", "failed"]
 
 log = logging.getLogger("rayllm.cai")
@@ -30,9 +32,9 @@ class Watched(Generic[Record]):
     def look(self) -> Record | None:
         """The record; None where there never was one."""
         try:
-            self._last = self._kind.model_validate_json(self._path.read_bytes())
-        except FileNotFoundError:
-            self._last = None
+            self._last = self._kind.model_validate_json(self._content())
+        except FileNotFoundError:  # or it is just being replaced: on such a disk that takes a moment
+            pass
         except (OSError, ValueError) as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
@@ -40,6 +42,13 @@ class Watched(Generic[Record]):
         else:
             self._trouble = ""
         return self._last
+
+    def _content(self) -> bytes:
+        """Of the file, or of the one that is about to take its place."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return self._path.with_name(self._path.name + NEW).read_bytes()
 
 
 class Own:

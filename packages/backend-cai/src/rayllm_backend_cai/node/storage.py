@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import secrets
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rayllm.serving.processes.file_lock import open_locked
+from rayllm_backend_cai.bootstrap.drafts import write_whole
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -39,25 +39,16 @@ def make_token(path: Path) -> str:
         token = ""
     if not token:
         token = secrets.token_hex(32)
-        write_private(path, token)
+        write_whole(path, token)
     path.chmod(0o600)
     return token
 
 
 def keep_private(folder: Path) -> None:
-    """Let this user alone read the files of a folder: what was uploaded has another mode."""
+    """Let this user alone read a folder and its files: what was uploaded has another mode."""
     try:
-        for path in folder.glob("*"):
+        for path in [folder, *folder.glob("*")] if folder.is_dir() else ():
             if path.stat().st_mode & 0o077:
-                path.chmod(0o600)
+                path.chmod(0o700 if path.is_dir() else 0o600)
     except OSError as error:  # replaced just now, or the disk fails: the next look finds it
         log.warning("%s can't be looked through just now: %s", folder, error)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.touch(0o600)
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
