@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +39,15 @@ http.server.ThreadingHTTPServer((os.environ.get("LISTEN_AT", "127.0.0.1"), port)
 """
 """An application that answers every path with what it was asked and where it runs."""
 WAIT = "import time\nprint('waiting', flush=True)\ntime.sleep(600)\n"
+
+
+@contextmanager
+def opened() -> Iterator[Cai]:
+    """A workspace with a project of two scripts. All goes well in it, at once, until a test says otherwise."""
+    pauses: list[float] = []
+    calls: list[Call] = []
+    with FakeCai() as fake, CaiClient(fake.workspace, on_call=calls.append, sleep=pauses.append) as client:
+        yield Cai(fake, client, fake.add_project("llm", {"server.py": SERVER, "wait.py": WAIT}), pauses, calls)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import platform
@@ -59,13 +60,17 @@ for model in told["models"]:
 """What stands for the preparation that RayLLM itself does, in the code of the models."""
 
 
+code_of_nodes = functools.cache(node_code)
+"""Packed once: it is the same for all tests."""
+
+
 @dataclass
 class Nodes:
     """The project's disk as an operator has laid it out, and what the operator asks for."""
 
     cai: Cai
     wheels: Path
-    code: NodeCode = field(default_factory=node_code)
+    code: NodeCode = field(default_factory=code_of_nodes)
     told: list[tuple[str, str]] = field(default_factory=list)
     """What a person was shown."""
 

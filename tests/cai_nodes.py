@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import shutil
 import sys
@@ -29,13 +31,21 @@ def plant(folder: Path, python: str = sys.executable) -> None:
     home = folder / shared.HOME
     (home / "code").mkdir(parents=True, exist_ok=True)
     shutil.copy(BOOTSTRAP / "run.py", folder / shared.RUN)
-    with zipfile.ZipFile(home / "code" / f"{CODE}.zip", "w") as packed:
+    (home / "code" / f"{CODE}.zip").write_bytes(code())
+    plant_python(home / "serving" / SERVING, f'exec "{python}" "$@"')
+
+
+@functools.cache
+def code() -> bytes:
+    """All of core and of this backend."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
         for package in (rayllm, rayllm_backend_cai):
             root = Path(str(package.__file__)).parent
             for path in root.rglob("*"):
                 if path.is_file() and "__pycache__" not in path.parts:
                     packed.write(path, path.relative_to(root.parent))
-    plant_python(home / "serving" / SERVING, f'exec "{python}" "$@"')
+    return content.getvalue()
 
 
 def plant_python(environment: Path, script: str) -> None:

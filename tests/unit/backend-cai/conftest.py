@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.cai import SERVER, WAIT, Cai
-
-from rayllm_backend_cai.api import CaiClient, Call
-from rayllm_backend_cai.testing import FakeCai
+from tests.cai import Cai, opened
 
 
 @pytest.fixture
 def cai() -> Iterator[Cai]:
-    """Everything goes well in it, at once, until a test says otherwise."""
-    pauses: list[float] = []
-    calls: list[Call] = []
-    with FakeCai() as fake, CaiClient(fake.workspace, on_call=calls.append, sleep=pauses.append) as client:
-        project = fake.add_project("llm", {"server.py": SERVER, "wait.py": WAIT})
-        yield Cai(fake, client, project, pauses, calls)
+    """One for each test."""
+    with opened() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def calm() -> Iterator[Cai]:
+    """One for all tests of a file that leave it as it is."""
+    with opened() as made:
+        yield made

@@ -19,11 +19,12 @@ from rayllm_backend_cai.workspace import Workspace
 
 
 def ensure(cai: Cai, told: list[str] | None = None, **options: Any) -> Project:
-    """Find or make the project of the cluster `demo`."""
+    """Find or make the project of the cluster `demo`; with each new thing that it tells, two seconds of time pass."""
 
     def progress(step: str, detail: str, *, done: bool = False) -> None:
-        if told is not None:
+        if told is not None and detail not in told:
             told.append(detail)
+            cai.fake.clock.advance(2)
 
     return project_step.ensure_project(cai.client, CaiOptions(**options), "demo", progress)
 
@@ -81,12 +82,12 @@ def test_made_by_the_name_of_the_deployment(cai: Cai) -> None:
 
 def test_cloned(cai: Cai, repository: GitOptions) -> None:
     """It is waited for, and then for its files."""
-    cai.settings.clone_s = cai.settings.files_late_s = 1
+    cai.fake.clock.freeze()
+    cai.settings.clone_s, cai.settings.files_late_s = 2, 1
     told: list[str] = []
     made = ensure(cai, told, git=repository)
     assert (cai.fake.folder(made.id) / "app.py").exists()
-    assert "demo is being made" in told
-    assert "waiting for the files of demo" in told
+    assert told == ["making demo", "demo is being made", "waiting for the files of demo"]
 
 
 @pytest.mark.parametrize(("clone", "said"), [("fails", "could not be made"), ("never ends", "still being made")])

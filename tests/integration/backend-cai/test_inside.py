@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from tests.cai import Cai
+from tests.cai import Cai, opened
 from tests.conftest import until
-from typer.main import get_command
 
-from rayllm.cli.app import app
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.bootstrap.requirements import serving_for
 
@@ -39,6 +35,13 @@ pathlib.Path("pip.json").write_text(json.dumps(sys.argv[1:]))
 sys.exit("no such index" if pathlib.Path("pip-fails").exists() else 0)
 """
 """Stands for pip in the session's Python."""
+
+
+@pytest.fixture
+def cai() -> Iterator[Cai]:
+    """One for each test."""
+    with opened() as made:
+        yield made
 
 
 @pytest.fixture
@@ -159,20 +162,3 @@ def test_launch_is_rayllm_up(cai: Cai, folder: Path) -> None:
     told = session(cai, "cai/launch.py")
     assert "http://127.0.0.1:1" in told, told
     assert "  do     " in told
-
-
-def test_the_workflow_calls_commands_that_there_are() -> None:
-    """It is valid, takes its secrets from secrets alone, and plans and deploys at different events."""
-    text = (EXAMPLES / "github-workflow.yaml").read_text()
-    told: dict[Any, Any] = yaml.safe_load(text)
-    assert told[True].keys() == {"pull_request", "push"}  # YAML 1.1 reads `on` so
-    lines = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in told["jobs"].items()}
-    assert lines["plan"] == ["pip install $PACKAGES", "rayllm validate", "rayllm plan"]
-    assert lines["up"] == ["pip install $PACKAGES", "rayllm up --yes", "rayllm status"]
-    command = get_command(app)
-    for line in (line for run in lines.values() for line in run if line.startswith("rayllm ")):
-        name, *arguments = shlex.split(line)[1:]
-        command.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
-    secret = {name for name in told["env"] if "KEY" in name}
-    assert all(told["env"][name] == f"${{{{ secrets.{name} }}}}" for name in secret)
-    assert "rayllm-backend-cai" in told["env"]["PACKAGES"]
