@@ -38,6 +38,17 @@ port = int(os.environ[os.environ.get("LISTEN_ON", "CDSW_APP_PORT")])
 http.server.ThreadingHTTPServer((os.environ.get("LISTEN_AT", "127.0.0.1"), port), Handler).serve_forever()
 """
 """An application that answers every path with what it was asked and where it runs."""
+UP = """
+import os, socket
+
+listening = socket.create_server(("127.0.0.1", int(os.environ["CDSW_APP_PORT"])))
+while True:
+    asking, _ = listening.accept()
+    with asking:
+        if asking.recv(65536):
+            asking.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-length: 0\\r\\nconnection: close\\r\\n\\r\\n")
+"""
+"""One that answers that it is up, and starts in less time."""
 WAIT = "import time\nprint('waiting', flush=True)\ntime.sleep(600)\n"
 
 

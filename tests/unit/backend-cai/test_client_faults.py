@@ -24,6 +24,8 @@ from rayllm_backend_cai.api.retries import ATTEMPTS
 from rayllm_backend_cai.testing import Fault, Limits
 from rayllm_backend_cai.workspace import Workspace
 
+NEVER_S = 3600.0
+"""Before a script starts: the client sees none of its processes."""
 Act = Callable[[Cai], object]
 CALLS: dict[str, Act] = {
     "projects.named": lambda cai: cai.client.projects.named("llm"),
@@ -93,6 +95,7 @@ def test_every_call_says_what_went_wrong(cai: Cai, call: str) -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_gets_over_what_passes(cai: Cai, call: str) -> None:
     """A bad answer of each kind, then all goes well: nothing is lost and nothing is made twice."""
+    cai.settings.starting_s = NEVER_S
     made, job = cai.start(name="first", script="wait.py", status="starting"), cai.job("wait.py", name="other")
     run = cai.client.jobs.start(cai.project, job)
     cai.ids = {"a": made.id, "j": job, "r": run.id}
@@ -123,6 +126,7 @@ def test_nothing_is_made_twice(cai: Cai, what: str, fault: Fault, carried_out: b
     cai.ids = {"j": job}
     if what == "restart":
         cai.ids["a"] = cai.start("first").id
+    cai.settings.starting_s = NEVER_S
     cai.fake.faults.add(fault.model_copy(update={"method": "POST", "path": path, "carried_out": carried_out}))
     act(cai)
     assert count(cai) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 
 import aiohttp
@@ -117,12 +118,16 @@ def test_nothing_listens(cai: Cai) -> None:
     assert cai.browse("never", key=cai.fake.key).status_code == 404
 
 
-@pytest.mark.parametrize("at", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
-@pytest.mark.parametrize("port", ["CDSW_APP_PORT", "CDSW_READONLY_PORT", "CDSW_PUBLIC_PORT"])
-def test_where_it_may_listen(cai: Cai, at: str, port: str) -> None:
-    """On each of its three ports."""
-    cai.start(environment={"LISTEN_AT": at, "LISTEN_ON": port})
-    assert cai.browse("app", key=cai.fake.key).status_code == 200
+def test_where_it_may_listen(cai: Cai) -> None:
+    """On each of its three ports, for all addresses or for loopback."""
+    places = itertools.product(("CDSW_APP_PORT", "CDSW_READONLY_PORT", "CDSW_PUBLIC_PORT"), ("127.0.0.1", "0.0.0.0"))  # noqa: S104
+    made = [
+        cai.start(f"app-{number}", status="starting", environment={"LISTEN_ON": port, "LISTEN_AT": at})
+        for number, (port, at) in enumerate(places)
+    ]
+    for one in made:
+        cai.wait(one, "running")
+        assert cai.browse(one.subdomain, key=cai.fake.key).status_code == 200
 
 
 def test_the_platform_holds_its_port(cai: Cai) -> None:

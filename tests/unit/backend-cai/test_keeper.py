@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.cai import SERVER, WAIT, Cai
+from tests.cai import UP, WAIT, Cai
 from tests.cai_workers import Kept, group, keep
 from tests.conftest import until
 
@@ -21,7 +21,7 @@ FAILS = "raise SystemExit(3)"
 @pytest.fixture
 def kept(cai: Cai) -> Kept:
     """Workers that come up."""
-    return keep(cai, SERVER)
+    return keep(cai, UP)
 
 
 def test_a_group_is_made_once_and_kept(kept: Kept) -> None:

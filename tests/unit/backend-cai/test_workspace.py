@@ -21,6 +21,7 @@ from tests.certificates import FIRST, SECOND
 
 from rayllm.errors import InputError
 from rayllm_backend_cai.api import CaiClient, CertificateError
+from rayllm_backend_cai.testing.__main__ import main
 from rayllm_backend_cai.workspace import Workspace
 
 SESSION = {
@@ -147,7 +148,7 @@ def test_a_private_authority(over_tls: str, tmp_path: Path, monkeypatch: pytest.
         CaiClient(Workspace(url=over_tls, key="k", ca=tmp_path / "none"))
 
 
-def test_the_program(tmp_path: Path) -> None:
+def test_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It says how to reach it, knows the faults of a file, and ends with all that it started."""
     file = tmp_path / "faults.yaml"
     file.write_text("settings: {clone_s: 5}\nprojects: [llm]\nfaults: [{path: /usage, status: 503}]\n")
@@ -162,10 +163,11 @@ def test_the_program(tmp_path: Path) -> None:
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 0
     file.write_text("faults: [{stauts: 503}]\n")
-    wrong = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
-    assert "faults.0.stauts" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
+    monkeypatch.setattr(sys, "argv", argv[2:])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "faults.0.stauts" in capsys.readouterr().err
 
 
 def test_times_are_times(cai: Cai) -> None:
