@@ -51,14 +51,14 @@ def test_the_platforms_word_counts() -> None:
 
 
 def test_models_pay_nothing_for_it() -> None:
-    """All there is more are the rules beside the admin API's, and one more backend."""
+    """All there is more before a model is chosen is one condition, which is asked where the admin API's is."""
     before, after = render(VIEW).splitlines(), render(replace(VIEW, ingress=TOLD)).splitlines()
     changes = [line for line in unified_diff(before, after, lineterm="", n=0) if not line.startswith(("---", "+++"))]
     assert not [line for line in changes if line.startswith("-")]
     added = [line[1:] for line in changes if line.startswith("+")]
-    rules = [line.strip() for line in ingress.guard()]
-    assert [line.strip() for line in added if line.strip() in rules] == rules
-    assert after.index(f"    {rules[-1]}") < after.index("    http-request allow if admin")
+    backend = [line for line in ingress.backend(("::1", 8265)).splitlines() if line]
+    assert [line for line in added if line and line not in backend] == [f"    {ingress.route()}"]
+    assert after[after.index(f"    {ingress.route()}") + 1] == "    use_backend rayllm-admin if admin"
     assert "    server dashboard [::1]:8265" in added
 
 

@@ -59,6 +59,6 @@ def _frontend(listen: tuple[str, int]) -> Iterator[str]:
     yield f"bind {address(*listen)}"
     yield f"bind unix@{NEXT_SOCKET} mode 600"  # for what a gateway that leaves still gets over open connections
     yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
-    yield from ingress.guard()
-    yield f"http-request return {nothing.answer()} unless ray"
+    yield "acl admin path_beg /rayllm/"
+    yield f"http-request return {nothing.answer()} unless {{ path_beg {ingress.PREFIX}/ }}"
     yield ingress.route()

@@ -47,8 +47,6 @@ def _gateway(view: GatewayView) -> Iterator[str]:
     yield "http-request set-var(txn.next) bool(true) if { stopping }"
     yield "acl for-next var(txn.next) -m bool"
     yield "http-request allow if for-next"
-    if view.ingress.dashboard:
-        yield from ingress.guard()
     yield "http-request allow if admin"
     yield "http-request return status 200 content-type application/json string '{}' if METH_GET { path /health }"
     yield from access.identify(view)

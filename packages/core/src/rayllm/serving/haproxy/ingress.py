@@ -54,28 +54,12 @@ class Ingress:
 NOTHING_TOLD = Ingress()
 
 
-def guard() -> Iterator[str]:
-    """Rules of a front door that let through to Ray's dashboard what an operator asks, its path without the prefix.
-
-    Ray checks the token itself, but leaves paths open: who shows none gets nowhere. The ACL `ray` is true for what goes
-    there.
-    """
-    missing = OpenAiError(401, f"Ray's token is needed: {TOKEN_HEADER}: Bearer TOKEN", "invalid_token")
-    nothing = OpenAiError(404, "there is no %[method] %[path,bytes(0,200),json(utf8ps)] here", "not_found")
-    yield f"http-request set-var(txn.ray) bool(true) if {{ path_beg {PREFIX}/ }}"
-    yield "acl ray var(txn.ray) -m bool"
-    yield f"http-request return {missing.answer()} if ray !{{ req.fhdr({TOKEN_HEADER}) -m len gt 0 }}"
-    yield f"acl ray-path path -m str {' '.join(PREFIX + path for path in _PATHS)}"
-    yield f"acl ray-below path -m beg {' '.join(PREFIX + path for path in _BELOW)}"
-    # Below a path anything may follow, but not what Ray could take for a way out of it.
-    yield "acl ray-wayward path -m sub /. // % \\\\ ;"
-    yield f"http-request return {nothing.answer()} if ray !ray-path !ray-below || ray ray-wayward"
-    yield rf"http-request replace-path ^{PREFIX}(/.*)$ \1 if ray"
-
-
 def route() -> str:
-    """Where that goes; it stands after all rules."""
-    return f"use_backend {_BACKEND} if ray"
+    """Where a request for Ray goes, the ACL `admin` being true for all below `/rayllm/`; it stands after all rules.
+
+    All else about it is its backend's affair: what goes to a model is asked no more than that.
+    """
+    return f"use_backend {_BACKEND} if admin {{ path_beg {PREFIX}/ }}"
 
 
 def backend(dashboard: tuple[str, int]) -> str:
@@ -83,6 +67,7 @@ def backend(dashboard: tuple[str, int]) -> str:
     absent = retry_later("Ray's dashboard does not answer")
 
     def lines() -> Iterator[str]:
+        yield from guard()
         for header in _LOCAL_HEADERS:
             yield f"http-request del-header {header}"
         yield f"http-error {absent.answer()}"
@@ -91,6 +76,22 @@ def backend(dashboard: tuple[str, int]) -> str:
         yield f"server dashboard {address(*dashboard)}"
 
     return section(f"backend {_BACKEND}", lines())
+
+
+def guard() -> Iterator[str]:
+    """Rules that let through to Ray's dashboard what an operator asks, its path without the prefix.
+
+    Ray checks the token itself, but leaves paths open: who shows none gets nowhere.
+    """
+    missing = OpenAiError(401, f"Ray's token is needed: {TOKEN_HEADER}: Bearer TOKEN", "invalid_token")
+    nothing = OpenAiError(404, "there is no %[method] %[path,bytes(0,200),json(utf8ps)] here", "not_found")
+    yield f"http-request return {missing.answer()} unless {{ req.fhdr({TOKEN_HEADER}) -m len gt 0 }}"
+    yield f"acl known path -m str {' '.join(PREFIX + path for path in _PATHS)}"
+    yield f"acl known path -m beg {' '.join(PREFIX + path for path in _BELOW)}"
+    # Below a path anything may follow, but not what Ray could take for a way out of it.
+    yield "acl wayward path -m sub /. // % \\\\ ;"
+    yield f"http-request return {nothing.answer()} if !known || wayward"
+    yield rf"http-request replace-path ^{PREFIX}(/.*)$ \1"
 
 
 def _place(environ: Mapping[str, str], variable: str) -> tuple[str, int] | None:
