@@ -40,6 +40,7 @@ class StubRay:
     runs: bool = False
     env: dict[str, str] = field(default_factory=dict)
     ended: int | None = None
+    joined: bool = True
 
     def start(self, _: list[str], env: dict[str, str], *__: object) -> None:
         """Note that it runs."""

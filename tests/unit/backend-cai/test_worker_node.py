@@ -61,10 +61,10 @@ class Running:
     stopping: Stopping
     own: Own
 
-    def head(self, address: str, state: str = "ready") -> None:
-        """Let there be a head."""
+    def head(self, address: str, state: str = "ready", since: float = 1) -> None:
+        """Let there be a head, which is so since then: it told its address at 0."""
         HeadRecord(epoch=address + state, address=address, gcs_port=6379, serve_port=1, since=0).write(self.pod.head)
-        said = NodeRecord.model_validate({"state": state, "since": 0})
+        said = NodeRecord.model_validate({"state": state, "since": since})
         said.write(self.pod.record.with_name("demo.json"))
 
     def says(self, state: str, reason: str = "") -> None:
@@ -123,12 +123,12 @@ def make_pod(home: Path, engine: str) -> Pod:
 
 
 def test_it_waits_joins_and_follows(running: Running) -> None:
-    """A head that is somewhere else is joined there, one that is new in its place is not."""
+    """A head is joined once it can be, and elsewhere if it is there; one that is new in its place is not."""
     running.says("waiting", "head is not ready")
     running.head("10.0.0.1", state="starting")
     time.sleep(0.1)
     assert running.ray.starts == []
-    running.head("10.0.0.1")
+    running.head("10.0.0.1", state="starting", since=-1)
     running.says("ready", "10.0.0.1:6379")
     running.head("10.0.0.1", state="starting")
     running.head("10.0.0.1")

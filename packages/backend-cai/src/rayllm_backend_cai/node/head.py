@@ -88,10 +88,13 @@ class Head(Node):
         argv = ray_command.head(self.pod, wanted.head, gcs_port=self._gcs, dashboard_port=self._dashboard)
         told = environments.of_head(self.pod, listen=self._listen, dashboard=self._dashboard, metrics=self._metrics)
         self.ray.start(argv, environments.of_ray(self.pod, self.environ, told), _REST_S)
-        self._await_ray(token, since)
+        self.await_joined()
         if self.stopping:
             return
         self._write_head()
+        self._await_ray(token, since)
+        if self.stopping:
+            return
         self.own.note("ready", f"the application listens on port {self._listen}")
         while not self.stopping.wait(POLL_S):
             self.check()

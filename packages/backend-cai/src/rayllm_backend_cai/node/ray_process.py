@@ -47,7 +47,7 @@ class RayProcess:
 
     @property
     def joined(self) -> bool:
-        """Whether the node has come up: the head lists it."""
+        """Whether the node has come up: the head lists it, or it is the head and can be joined."""
         return self._joined.exists()
 
     def status(self) -> int | None:

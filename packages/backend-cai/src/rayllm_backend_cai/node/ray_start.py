@@ -2,7 +2,7 @@
 
 python ray_start.py FILE start [ARGUMENT...]
 
-FILE is made once Ray lists the node.
+FILE is made once Ray lists the node; on a head, as soon as others can join it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def main() -> None:
 
     # Ray Client's server: a process and a port that nobody here uses.
     scripts.get_ray_client_dependency_error = lambda: ImportError("not wanted")
-    raylet_before_dashboard(node.Node)
+    raylet_before_dashboard(node.Node, joined)
     tell_when_joined(node.Node, joined)
     scripts.main()
 
 
-def raylet_before_dashboard(kind: Any) -> None:
-    """Start the raylet first, so that its agents start while Ray waits for the dashboard: some seconds less."""
+def raylet_before_dashboard(kind: Any, joined: Path) -> None:
+    """Start the raylet first, so that its agents, and workers, start while Ray waits for its dashboard."""
     start_dashboard, start_raylet = kind.start_api_server, kind.start_ray_processes
 
     def later(node: Any, **options: Any) -> None:
@@ -45,6 +45,7 @@ def raylet_before_dashboard(kind: Any) -> None:
         start_raylet(node)
         if node.head:
             keep_packages(node.get_gcs_client())
+            joined.touch()
             node.start_dashboard()
 
     kind.start_api_server, kind.start_ray_processes = later, both

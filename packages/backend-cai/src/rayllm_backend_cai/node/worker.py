@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.node import environ as environments
 from rayllm_backend_cai.node import ray_command
-from rayllm_backend_cai.node.node import LOOK_S, POLL_S, Node
+from rayllm_backend_cai.node.node import LOOK_S, POLL_S, START_S, Node
 from rayllm_backend_cai.node.pod import Pod
 from rayllm_backend_cai.node.records import Own, Watched
 from rayllm_backend_cai.node.stopping import Stopping
@@ -35,6 +35,7 @@ class Worker(Node):
         self._wanted = Watched(pod.wanted, Wanted)
         self._keeper = Watched(keeper_file(pod.folder), KeeperRecord)
         self._at: HeadRecord | None = None
+        self._began = time.monotonic()
 
     def live(self) -> None:
         """Join the head and stay, until there is another."""
@@ -97,7 +98,8 @@ class Worker(Node):
                 self.own.note("waiting", NO_HEAD)
             else:
                 return at, wanted
-            self.stopping.wait(LOOK_S)
+            # Head and workers are made together: it comes soon, or not for long.
+            self.stopping.wait(POLL_S if time.monotonic() < self._began + START_S else LOOK_S)
         return None
 
     def _must_go(self) -> str:
@@ -107,9 +109,11 @@ class Worker(Node):
         return next((one.reason for one in leaving if one.name == self.pod.node), "")
 
     def _joinable(self) -> HeadRecord | None:
-        """Where the head is, if it says that it is there."""
+        """Where the head is, if it says that it is there: of a start of its own, not of an earlier one."""
         at, own = self._head.look(), self._heads_own.look()
-        return at if own and own.state == "ready" else None
+        if at is None or own is None:
+            return None
+        return at if own.state == "ready" or (own.state == "starting" and own.since <= at.since) else None
 
     def _has_moved(self) -> bool:
         """Whether the head is somewhere else; one that started again in its place is found by Ray itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from rayllm_backend_cai.cluster_report import Records
 from rayllm_backend_cai.shared import NodeRecord, Wanted
 from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.nodes import ENDED, Place, head_of, settled
-from rayllm_backend_cai.steps.waiting import until
+from rayllm_backend_cai.steps.waiting import OFTEN_S, Seldom, until
 
 START_S = 600.0
 """Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
@@ -63,14 +62,15 @@ class ComingUp:
         """
         self.progress("cluster", "waiting for Ray to start")
         read = Disk(self.place.client, self.place.project).read
-        looks = itertools.count()
+        due = Seldom()
 
         def look() -> Records | None:
-            if next(looks) % 2:  # one request each time: is it there, does the head still run
-                self._require_head()
-                return None
             records = Records.read(shared.cluster_folder(self.place.name), read)
-            return records if records.whole else None
+            if records.whole:
+                return records
+            if due():
+                self._require_head()
+            return None
 
         return until(look, START_S, self._unwritten)
 
@@ -82,6 +82,7 @@ class ComingUp:
         """
         self.progress("cluster", "waiting for Ray to answer")
         last: ClusterError | None = None
+        due = Seldom()
 
         def look() -> bool | None:
             nonlocal last
@@ -91,13 +92,14 @@ class ComingUp:
                 if "CERTIFICATE_VERIFY_FAILED" in (error.cause or ""):  # waiting mends nothing
                     raise self._distrusted(cluster, error) from error
                 last = error
-                self._require_head()
+                if due():
+                    self._require_head()
                 return None
             except ClusterError as error:
                 raise self._kept_out(cluster, error) from error
 
         with ServeApi.of(cluster) as api:
-            until(look, START_S, lambda: self._silent(cluster, last))
+            until(look, START_S, lambda: self._silent(cluster, last), every_s=OFTEN_S)
 
     def await_workers(self, cluster: Cluster) -> list[Application]:
         """The cluster's applications, once the fewest workers of each group run, to the platform and to Ray.
@@ -109,11 +111,14 @@ class ComingUp:
         """
         alive: set[str] = set()
         there: list[Application] = []
+        due = Seldom()
         least = {group: told.min for group, told in self.wanted.groups.items()}
 
         def look() -> bool | None:
             nonlocal alive, there
-            alive = _alive(api)
+            before, alive = alive, _alive(api)
+            if alive == before and not due():
+                return None
             there = settled(self.place, self.place.applications())
             joined = Counter(group_of(one) for one in there if one.name in alive and one.status == "running")
             lack = sum(max(0, count - joined[group]) for group, count in least.items())
@@ -123,7 +128,7 @@ class ComingUp:
             return None if lack else True
 
         with ServeApi.of(cluster) as api:
-            until(look, START_S, lambda: self._missing(alive, there))
+            until(look, START_S, lambda: self._missing(alive, there), every_s=OFTEN_S)
         return there
 
     def _require_head(self) -> None:
