@@ -335,7 +335,7 @@ def size_of(folder: Path) -> int:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure RayLLM beside the same engine by hand and beside other gateways; write the pages that show it."""
-    install(session, *PACKAGES, FAKE_ENGINE, "matplotlib")
+    install(session, *map(with_testing, PACKAGES), FAKE_ENGINE, "matplotlib")
     session.env["RAYLLM_HOME"] = kept_home(session)
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -15,10 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import cli, environments, overhead, up
-from benchmarks.gateway import scale, side_by_side
+from benchmarks.gateway import ingress, scale, side_by_side
 from benchmarks.picture import draw, draw_programs
 from benchmarks.report import between_marks, drawn, page, read_all, short
 from benchmarks.results import Result
+
+
+def _cai(**told: int) -> Result:
+    from benchmarks import cai  # needs the backend, which is not everywhere
+
+    return cai.measure(**told)
+
 
 ROOT = Path(__file__).parents[1]
 PICTURE = "overhead.svg"
@@ -28,16 +35,20 @@ SUBJECTS: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", overhead.FAKE),
     "cli": lambda: cli.measure(pairs=12, installed=True),
     "up": lambda: up.measure(rounds=6),
+    "cai": lambda: _cai(rounds=6, workers=3),
     "environments-vllm": lambda: environments.measure("vllm", rounds=6),
     "environments-sglang": lambda: environments.measure("sglang", rounds=6),
     "gateway": lambda: side_by_side.on_mock(side_by_side.FULL),
     "gateway-scale": lambda: scale.measure(scale.FULL),
+    "gateway-ingress": lambda: ingress.measure(ingress.FULL),
     "gateway-vllm": lambda: side_by_side.on_vllm(side_by_side.FULL),
 }
 QUICK: dict[str, Callable[[], Result]] = {
     "overhead-fake": lambda: overhead.measure("overhead-fake", replace(overhead.FAKE, rounds=1, requests={1: 4, 8: 2})),
     "cli": lambda: cli.measure(pairs=1, installed=False),
+    "cai": lambda: _cai(rounds=1, workers=1),
     "gateway": lambda: side_by_side.on_mock(side_by_side.QUICK),
+    "gateway-ingress": lambda: ingress.measure(ingress.QUICK),
     "gateway-scale": lambda: scale.measure(scale.QUICK),
 }
 """What shows in two minutes that all of it works; too little to tell anything."""

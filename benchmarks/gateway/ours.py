@@ -20,6 +20,7 @@ from benchmarks.gateway.mock import loopback
 
 from rayllm.serving.accounting import Accounting
 from rayllm.serving.haproxy import bodies
+from rayllm.serving.haproxy.ingress import NOTHING_TOLD, Ingress
 from rayllm.serving.haproxy.process import HAProxy
 from rayllm.serving.haproxy.view import GatewayView, KeyRule, ModelRoute, Upstream
 
@@ -42,6 +43,8 @@ class Told:
     """How many of them the first model has not got."""
     usage: bool = True
     """False: without what counts tokens."""
+    ingress: bool = False
+    """As on a platform whose ingress stands before it, with a way to Ray's dashboard."""
 
     @property
     def deployment(self) -> str:
@@ -67,9 +70,17 @@ class Told:
             ModelRoute(model, "k", self._upstreams(addresses, index), max_ongoing=4096)
             for index, model in enumerate(self.models)
         )
-        # Nobody listens on port 1: Serve's own proxy, which is asked while no replica is there.
+        # Nobody listens on port 1: Serve's own proxy, which is asked while no replica is there, and Ray's dashboard.
+        nobody, listen = ("127.0.0.1", 1), ("127.0.0.1", self.port)
         return GatewayView(
-            self.deployment, "127.0.0.1", self.port, 1, routes, Path(self.run_dir), keys=keys, keys_required=True
+            self.deployment,
+            *listen,
+            nobody[1],
+            routes,
+            Path(self.run_dir),
+            keys=keys,
+            keys_required=True,
+            ingress=Ingress(listen, nobody) if self.ingress else NOTHING_TOLD,
         )
 
     def _upstreams(self, addresses: Sequence[str], index: int) -> tuple[Upstream, ...]:
