@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rayllm.serving import where
+from rayllm.serving.directory import actor
 from rayllm.serving.directory.actor import Directory
 from rayllm.serving.directory.state import ReplicaReport
 from rayllm.serving.keys import internal_key, ray_token
@@ -34,6 +37,16 @@ async def directory() -> AsyncIterator[Directory]:
 def run(test: Callable[[], Awaitable[None]]) -> None:
     """In an event loop, within a bound."""
     asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_it_is_on_the_head_node_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the gateway: elsewhere it would keep a worker, which nothing else is on, from being drained."""
+    asked: dict[str, Any] = {}
+    made = SimpleNamespace(options=lambda **told: asked.update(told) or SimpleNamespace(remote=lambda: "the actor"))
+    monkeypatch.setattr(actor.ray, "remote", lambda _: made)
+    assert actor.directory() == "the actor"
+    assert asked["lifetime"] == "detached"
+    assert list(asked["resources"]) == [where.HEAD]
 
 
 def test_a_gateway_waits_for_the_next_version() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from rayllm.serving.directory.state import DirectoryState, ReplicaReport, Snapshot
+from rayllm.serving.where import HEAD
 
 NAME = "rayllm-directory"
 NAMESPACE = "rayllm"
@@ -103,6 +104,8 @@ def directory() -> Any:
             max_task_retries=0,
             max_concurrency=1000,
             num_cpus=0,
+            # Where the gateway is: a worker that it ran on could not be drained before the drain's last second.
+            resources={HEAD: 0.001},
             # Else one that is started by a replica on several nodes would end with that replica's placement group.
             scheduling_strategy="DEFAULT",
         )
