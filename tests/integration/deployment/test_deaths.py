@@ -146,3 +146,26 @@ def test_ray_itself(deployment: Deployment, part: str) -> None:
     deployment.wait_for("two", 120)
     deployment.wait_until_ready()
     assert "No changes" in deployment.rayllm("plan")
+
+
+def test_everything_that_starts_on_a_new_head_ends_once_more(deployment: Deployment) -> None:
+    """The code stays in the cluster, though for a while no actor names it and there is no gateway to hold it.
+
+    A head that was started again knows of no actor that names the code until new ones start.
+    """
+    before = set(marked(deployment.rayllm.home))
+    kill_and_see_another(deployment, "gcs_server")
+    ended = set[str]()
+
+    def all_have_ended() -> bool:
+        for pid in set(marked(deployment.rayllm.home)) - before:
+            name = command_of(pid).partition("#")[0]
+            if "::it--" in name:
+                os.kill(pid, signal.SIGKILL)
+                ended.add(name.partition("::it--")[2])
+        return ended == {"one", "two", "rayllm"}
+
+    until("both models and the gateway have started, and ended", all_have_ended, 120)
+    deployment.wait_for("one", 120)
+    deployment.wait_for("two", 120)
+    deployment.wait_until_ready()

@@ -42,3 +42,32 @@ def test_it_is_renewed_until_cancelled(monkeypatch: pytest.MonkeyPatch, caplog: 
 def test_it_outlives_a_renewal() -> None:
     """Several may fail before Ray lets go."""
     assert kept_code.KEPT_S > 5 * kept_code.RENEW_S
+
+
+class Gcs:
+    """What Ray's client of the GCS can do with packages."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        self.lacks = False
+
+    def internal_kv_keys(self, prefix: bytes, namespace: bytes | None) -> list[bytes]:
+        """The names of all packages."""
+        assert (prefix, namespace) == (b"gcs://", None)
+        return [uri.encode() for uri in PACKAGES]
+
+    def pin_runtime_env_uri(self, uri: str, seconds: int) -> None:
+        """Keep one."""
+        if self.lacks:
+            raise AttributeError("pin_runtime_env_uri")
+        self.kept[uri] = seconds
+
+
+def test_a_head_that_starts_again_keeps_all(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is there; a Ray that can't be asked starts all the same."""
+    gcs = Gcs()
+    kept_code.keep_all(gcs)
+    assert gcs.kept == dict.fromkeys(PACKAGES, kept_code.KEPT_S)
+    gcs.lacks = True
+    kept_code.keep_all(gcs)
+    assert "could not be renewed" in caplog.text

@@ -38,6 +38,9 @@ def raylet_before_dashboard(kind: Any) -> None:
     def both(node: Any) -> None:
         start_raylet(node)
         if node.head:
+            from rayllm.serving.kept_code import keep_all
+
+            keep_all(node.get_gcs_client())
             node.start_dashboard()
 
     kind.start_api_server, kind.start_ray_processes = later, both

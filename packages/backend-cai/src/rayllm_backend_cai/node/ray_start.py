@@ -8,18 +8,15 @@ FILE is made once Ray lists the node; on a head, as soon as others can join it.
 from __future__ import annotations
 
 import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-KEPT_S = 3600
-"""How long Ray keeps code packages from a head's start on: until then a gateway renews that."""
 
 
 def main() -> None:
     """Do what `ray start` does."""
     del sys.path[0]  # this folder: its modules are nobody's top-level names
+    sys.path.append(str(Path(__file__).parents[2]))  # Ray's environment does not name where RayLLM's code is
     joined = Path(sys.argv.pop(1))
     # Other commands of Ray's command line; it does without them, and half of its import time goes to them.
     for name in ("ray.serve.scripts", "ray.util.state.state_cli", "ray.dashboard.modules.job.cli"):
@@ -44,24 +41,13 @@ def raylet_before_dashboard(kind: Any, joined: Path) -> None:
     def both(node: Any) -> None:
         start_raylet(node)
         if node.head:
-            keep_packages(node.get_gcs_client())
+            from rayllm.serving.kept_code import keep_all
+
+            keep_all(node.get_gcs_client())
             joined.touch()
             node.start_dashboard()
 
     kind.start_api_server, kind.start_ray_processes = later, both
-
-
-def keep_packages(gcs: Any) -> None:
-    """Have Ray keep all code packages that it has.
-
-    Ray deletes one with the last actor that names it. A head that starts elsewhere finds all its nodes dead, with all
-    actors, and could start nothing again.
-    """
-    try:
-        for uri in gcs.internal_kv_keys(b"gcs://", None):
-            gcs.pin_runtime_env_uri(uri.decode(), KEPT_S)
-    except Exception:  # noqa: BLE001  not documented, so another Ray may lack it: then all else goes on
-        traceback.print_exc()
 
 
 def tell_when_joined(kind: Any, joined: Path) -> None:
