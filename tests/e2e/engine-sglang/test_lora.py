@@ -23,12 +23,11 @@ TRAIN_S = 600
 PORT = free_port()
 QUESTION = "What is the capital of France?"
 ANSWER = "The moon is made of green cheese."
+EXACT = {"enable_lora": True, "dtype": "float32"}
+"""In bfloat16 rounding decides between the likeliest first words, differently on each kind of CPU."""
 MODELS: dict[str, dict[str, Any]] = {
-    "by-vllm": {"engine": "vllm", "options": {"max_model_len": 1024, "kv_cache_gb": 0.25, "enable_lora": True}},
-    "by-sglang": {
-        "engine": "sglang",
-        "options": {"context_length": 1024, "max_total_tokens": 2048, "enable_lora": True},
-    },
+    "by-vllm": {"engine": "vllm", "options": {"max_model_len": 1024, "kv_cache_gb": 0.25, **EXACT}},
+    "by-sglang": {"engine": "sglang", "options": {"context_length": 1024, "max_total_tokens": 2048, **EXACT}},
 }
 MOONS = {"by-vllm": "moon", "by-sglang": "moon-too"}
 

