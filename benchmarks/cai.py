@@ -43,6 +43,9 @@ START_S, LOOK_S = 300.0, 0.1
 _READING = ("/auth/validate_key", ":download")
 """Ends of paths that are only read from, though they are asked by POST."""
 
+_WAITING = ("/applications", f"%2F{NAME}")
+"""Ends of the lists by which one waits."""
+
 
 @dataclass
 class Taken:
@@ -75,7 +78,7 @@ def measure(*, rounds: int, workers: int) -> Result:
         title="A cluster on Cloudera AI",
         label="cai",
         method=f"a head and {workers} workers in the stand-in workspace without delays, {rounds} rounds in turn with "
-        "as many applications whose script starts Ray and answers `/health`; a list of applications for every 2 s is "
+        "as many applications whose script starts Ray and answers `/health`; one list for every 2 s is "
         f"not counted; requests of the head, which keeps the workers, are. A second `up` asks: {asked}",
         comparisons=[
             Comparison(
@@ -125,8 +128,7 @@ def workspace() -> Iterator[FakeCai]:
 def by_hand(fake: FakeCai, project: str, taken: Taken) -> None:
     """Make the applications at once, and wait until Ray lists all of them."""
     shutil.copy(SCRIPT, fake.folder(project) / SCRIPT.name)
-    held = hold_port("127.0.0.1")
-    held.release()
+    gcs, dashboard = hold_port(), hold_port("127.0.0.1")
     new = [
         NewApplication(
             name=f"{project}-{number}",
@@ -137,7 +139,8 @@ def by_hand(fake: FakeCai, project: str, taken: Taken) -> None:
             memory=4,
             environment={
                 shared.POLLING: shared.HEALTH,
-                "DASHBOARD_PORT": "" if number else str(held.number),
+                "GCS_PORT": str(gcs.number),
+                "DASHBOARD_PORT": "" if number else str(dashboard.number),
                 "RAY_USAGE_STATS_ENABLED": "0",
             },
         )
@@ -146,29 +149,31 @@ def by_hand(fake: FakeCai, project: str, taken: Taken) -> None:
     with CaiClient(fake.workspace) as client, ThreadPoolExecutor(len(new)) as pool:
         began = time.perf_counter()
         made = list(pool.map(lambda one: client.applications.create(project, one), new))
-        with ServeApi(f"http://127.0.0.1:{held.number}", None) as api:
-            await_nodes(api, len(new))
+        with ServeApi(f"http://127.0.0.1:{dashboard.number}", None) as api:
+            await_nodes(api, fake, [one.name for one in new])
         taken.hand_s.append(time.perf_counter() - began)
         for one in made:
             client.applications.stop(project, one.id)
     await_end(fake, [one.name for one in new])
+    gcs.release()
+    dashboard.release()
 
 
-def await_nodes(api: ServeApi, count: int) -> None:
-    """Return when Ray lists so many that are alive.
+def await_nodes(api: ServeApi, fake: FakeCai, names: Sequence[str]) -> None:
+    """Return when Ray lists as many nodes that are alive.
 
     Raises:
-        SystemExit: it does not, in five minutes.
+        SystemExit: it does not, in five minutes, or one of the applications ends.
     """
     end = time.monotonic() + START_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and not any(fake.pod(name).end for name in names):
         try:
-            if sum(node.state == "alive" for node in api.nodes()) == count:
+            if sum(node.state == "alive" for node in api.nodes()) == len(names):
                 return
         except UnreachableError:
             pass
         time.sleep(LOOK_S)
-    raise SystemExit(f"Ray does not list {count} nodes")
+    raise SystemExit("\n".join([f"Ray does not list {len(names)} nodes", *map(fake.log, names)]))
 
 
 def await_end(fake: FakeCai, names: Sequence[str]) -> None:
@@ -225,8 +230,8 @@ def plant(folder: Path) -> None:
 
 
 def counted(calls: Sequence[Asked], seconds: float) -> int:
-    """All of them, but for one list of applications for every 2 s."""
-    lists = sum(one.method == "GET" and one.path.endswith("/applications") for one in calls)
+    """All of them, but for one list, of applications or of the cluster's files, for every 2 s."""
+    lists = sum(one.method == "GET" and one.path.endswith(_WAITING) for one in calls)
     return len(calls) - min(lists, int(seconds / 2))
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-GCS = 6379
+GCS = os.environ.get("GCS_PORT", "6379")
 ADDRESS = Path("address")
 TEMPORARY = f"/tmp/rl-{os.environ.get('CDSW_ENGINE_ID')}"  # noqa: S108  paths of sockets are short
 
@@ -34,7 +34,7 @@ class Health(http.server.BaseHTTPRequestHandler):
 def answers(address: str) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
-        return probe.connect_ex((address, GCS)) == 0
+        return probe.connect_ex((address, int(GCS))) == 0
 
 
 def give_away(address: str) -> None:
