@@ -77,7 +77,7 @@ class Nodes:
     def __post_init__(self) -> None:
         home = self.folder / ".rayllm"
         zipfile.ZipFile(io.BytesIO(self.code.content)).extractall(home / "code" / self.code.digest)
-        (home / "run.py").write_text(RUN)
+        (self.folder / shared.run_script(self.code.digest)).write_text(RUN)
         settings = self.folder / ".config" / "pip" / "pip.conf"
         settings.parent.mkdir(parents=True)
         settings.write_text(f"[global]\nno-index = true\nfind-links = {self.wheels}\n")

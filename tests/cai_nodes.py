@@ -27,10 +27,10 @@ BOOTSTRAP = Path(rayllm_backend_cai.__file__).with_name("bootstrap")
 
 
 def plant(folder: Path, python: str = sys.executable) -> None:
-    """Lay onto a project's disk what the operator and the environment's job would: `run.py`, code, a Python."""
+    """Lay onto a project's disk what the operator and the environment's job would: the script, code, a Python."""
     home = folder / shared.HOME
     (home / "code").mkdir(parents=True, exist_ok=True)
-    shutil.copy(BOOTSTRAP / "run.py", folder / shared.RUN)
+    shutil.copy(BOOTSTRAP / "run.py", folder / shared.run_script(CODE))
     (home / "code" / f"{CODE}.zip").write_bytes(code())
     plant_python(home / "serving" / SERVING, f'exec "{python}" "$@"')
 

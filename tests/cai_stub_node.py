@@ -22,6 +22,7 @@ from rayllm.testing.fake_dashboard import FakeDashboard, Handler
 ENV = os.environ
 NAME, CLUSTER = ENV["RAYLLM_CAI_NODE"], ENV["RAYLLM_CAI_CLUSTER"]
 FOLDER = Path(ENV["RAYLLM_HOME"], "clusters", CLUSTER)
+WANTED = tuple(FOLDER / name for name in ("wanted.json", "wanted.next.json", "wanted.json"))
 PORT = int(ENV["CDSW_APP_PORT"])
 FOLLOW_S = 0.3
 
@@ -118,8 +119,8 @@ def head() -> None:
 def follow() -> None:
     """Make the workers that lack, remove those that are too much."""
     try:
-        groups = json.loads((FOLDER / "wanted.json").read_text())["groups"]
-    except (OSError, ValueError):  # being written
+        groups = json.loads(next(path for path in WANTED if path.exists()).read_text())["groups"]
+    except (StopIteration, OSError, ValueError):  # being written
         return
     wanted = {f"{CLUSTER}-{group}-{number + 1}" for group, told in groups.items() for number in range(told["min"])}
     if wanted != set(living()) - {CLUSTER} or Path(ENV["HOME"], ".watchful").exists():
@@ -133,7 +134,7 @@ def keep(wanted: set[str]) -> None:
     from rayllm_backend_cai.shared import Wanted
     from rayllm_backend_cai.workspace import Workspace
 
-    told = Wanted.read(FOLDER / "wanted.json")
+    told = next(filter(None, map(Wanted.read, WANTED)), None)
     if told is None:
         return
     workspace = Workspace.find(env=ENV)

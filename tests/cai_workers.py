@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from tests.cai import Cai
@@ -16,6 +15,8 @@ from rayllm_backend_cai.node.groups import RayNode
 from rayllm_backend_cai.node.keeper import BUSY_S, Keeper, Seen
 from rayllm_backend_cai.shared import Group, Shape, Wanted
 
+CODE = "c0de"
+
 
 def group(least: int, most: int | None = None, **more: Any) -> Group:
     """A group of small workers."""
@@ -26,7 +27,7 @@ def group(least: int, most: int | None = None, **more: Any) -> Group:
 def wanted(**groups: Group) -> Wanted:
     """A cluster `llm` with these groups."""
     head = Shape(cpus=1, memory=1, runtime="image")
-    return Wanted(name="llm", subdomain="llm", code="c0de", serving="5e41", head=head, groups=groups, idle_minutes=5)
+    return Wanted(name="llm", subdomain="llm", code=CODE, serving="5e41", head=head, groups=groups, idle_minutes=5)
 
 
 class ToldRay:
@@ -136,7 +137,7 @@ class Kept:
 
 def keep(cai: Cai, script: str) -> Kept:
     """A keeper in a workspace whose workers run this script."""
-    run = cai.fake.folder(cai.project) / Path(shared.RUN)
+    run = cai.fake.folder(cai.project) / shared.run_script(CODE)
     run.parent.mkdir(parents=True)
     run.write_text(script)
     return Kept(cai)

@@ -45,12 +45,13 @@ def test_four_nodes_with_few_calls(ops: Operators) -> None:
     seconds, calls = time.monotonic() - start, ops.fake.calls
     assert len(calls) <= MOST_CALLS + seconds / 2, listed(calls)
     assert seconds < 5 * OWN_S
+    assert [detail for step, detail in ops.told if step == "environment"] == ["ready, done"]
     domain = ops.fake.url.removeprefix("http://")
     assert cluster.dashboard_url == f"http://demo.{domain}/rayllm/ray"
     assert cluster.gateway_url == f"http://demo.{domain}"
     assert cluster.token == (ops.cluster_folder() / "token").read_text()
     assert cluster.headers == {"authorization": f"Bearer {ops.fake.key}"}
-    assert cluster.shown_headers == {"authorization": "Bearer $CML_API_KEY"}
+    assert cluster.shown_headers == {"authorization": "Bearer <application key>"}
     assert (cluster.state, cluster.created, cluster.elastic, cluster.serve_port) == ("ready", True, False, 8123)
     assert [(node.name, node.state, node.group, node.head) for node in cluster.nodes] == [
         ("demo", "running", "", True),
@@ -87,7 +88,7 @@ def test_requests_that_fail(ops: Operators, monkeypatch: pytest.MonkeyPatch) -> 
     assert ops.made() == [" running", "-w-1 running", "folder"]
     ops.down()
     for method, path in asked:
-        for file in (ops.folder / shared.RUN, ops.cluster_folder() / "wanted.json"):
+        for file in (*(ops.folder / shared.HOME).glob("run-*.py"), ops.cluster_folder() / "wanted.json"):
             file.unlink(missing_ok=True)
         shutil.rmtree(ops.folder / shared.CODE, ignore_errors=True)
         ops.fake.faults.clear()
@@ -142,8 +143,8 @@ def test_a_key_that_is_revoked_midway(ops: Operators) -> None:
     ("audiences", "options", "said"),
     [
         (["Application"], {}, "audience"),
-        (["API"], {}, "CML_API_KEY would not be let in"),
-        (["API", "Application"], {"application_key": "wrong"}, "CML_APPLICATION_KEY would not be let in"),
+        (["API"], {}, "cluster.options.key would not be let in"),
+        (["API", "Application"], {"application_key": "wrong"}, "cluster.options.application_key would not be let in"),
     ],
 )
 def test_keys_for_something_else(ops: Operators, audiences: list[str], options: dict[str, Any], said: str) -> None:
@@ -154,10 +155,11 @@ def test_keys_for_something_else(ops: Operators, audiences: list[str], options: 
     assert ops.made() == []
 
 
-def test_two_keys_and_a_bypass(ops: Operators) -> None:
+def test_two_keys_and_a_bypass(ops: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key for the API alone will do beside one for applications, or where no log-in is asked for."""
     key, application_key = ops.fake.add_key("API"), ops.fake.add_key("Application")
-    cluster = ops.up(key=key, application_key=application_key)
+    monkeypatch.setenv("CML_APPLICATION_KEY", application_key)
+    cluster = ops.up(key=key)
     assert cluster.headers == {"authorization": f"Bearer {application_key}"}
     assert cluster.shown_headers == {"authorization": "Bearer $CML_APPLICATION_KEY"}
     ops.down()

@@ -11,6 +11,7 @@ from tests.cai_cluster import NAME, SMALL, Operators, operators
 from tests.conftest import until
 
 from rayllm import Cluster, ClusterError
+from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.api.records import NewApplication
 from rayllm_backend_cai.applications import head_application, worker_application
@@ -220,13 +221,17 @@ def test_two_at_once_behind_slow_lists(ops: Operators, taken: Any) -> None:
     until("one of each is left", lambda: ops.made() == WHOLE, 20)
 
 
-def test_a_head_with_another_shape(ops: Operators) -> None:
-    """It is made anew, and that is said."""
+def test_a_head_with_another_shape(ops: Operators, client: CaiClient) -> None:
+    """It is made anew, and that is said; the old one goes first: it would make the same workers."""
     first = ops.up(**WORKER)
-    again = ops.up(head={"cpus": 2}, **WORKER)
+    (head,) = client.applications.named(ops.project, NAME)
+    before = len(ops.fake.calls)
+    again = ops.up(head={"cpus": 2}, workers={"w": {**SMALL, "count": 2}})
     assert "cpus 4.0 → 2.0" in ops.said()
     assert (again.token, again.gateway_url, again.created) == (first.token, first.gateway_url, False)
-    assert {row["name"]: row["cpu"] for row in ops.rows()} == {NAME: 2, "demo-w-1": 1}
+    assert {row["name"]: row["cpu"] for row in ops.rows()} == {NAME: 2, "demo-w-1": 1, "demo-w-2": 1}
+    calls = [f"{call.method} {call.path.rpartition('/')[2]}" for call in ops.fake.calls[before:]]
+    assert calls.index(f"DELETE {head.id}") < calls.index("POST applications")
 
 
 def test_workers_with_another_shape(ops: Operators) -> None:
@@ -245,8 +250,10 @@ def test_new_code_restarts_nothing(ops: Operators, client: CaiClient) -> None:
     before = {one.name: one.id for one in client.applications.all(ops.project)}
     for row in ops.rows():
         row["environment"] = row["environment"].replace(wanted_by(ops).code, "older")
+    kept = {path: path.stat().st_mtime_ns for path in (ops.folder / shared.HOME).glob("run-*.py")}
     ops.up(**WORKER)
     assert "2 of them run other code" in ops.said()
+    assert {path: path.stat().st_mtime_ns for path in (ops.folder / shared.HOME).glob("run-*.py")} == kept
     assert {one.name: one.id for one in client.applications.all(ops.project)} == before
 
 

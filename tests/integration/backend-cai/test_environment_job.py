@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,33 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+def test_it_is_made_once(nodes: Nodes) -> None:
+    """By a runtime's Python that has no packages; afterwards one listing tells that all is there."""
+    wanted = serving()
+    told = nodes.ensure(wanted)
+    assert told[-1] == ("environment", "ready")
+    folder = nodes.folder / shared.SERVING / wanted.digest
+    assert json.loads((folder / shared.READY).read_text())["versions"] == {"tiny_thing": "1.0"}
+    assert "Installed 1 package" in nodes.logged
+    assert nodes.record["state"] == "succeeded"
+    assert "everything is there" in nodes.cai.fake.log(JOB)
+    nodes.cai.calls.clear()
+    assert nodes.ensure(wanted) == []
+    (call,) = nodes.cai.calls
+    assert (call.method, call.path.partition("/files")[2]) == ("GET", f"/.rayllm%2Fserving%2F{wanted.digest}")
+
+
+def test_models_whose_engines_need_environments(nodes: Nodes) -> None:
+    """Are prepared by RayLLM's own module in the nodes' Python, once."""
+    wanted, models = serving(), preparation(a="tiny", b="tiny")
+    told = nodes.ensure(wanted, models)
+    assert told[-3:] == [*[("environment b", "tiny-cuda-1 · 3 GB free")] * 2, ("environment", "ready")]
+    assert f"environment a: building {nodes.folder}/.rayllm" in nodes.logged
+    nodes.cai.calls.clear()
+    assert nodes.ensure(wanted, models) == []
+    assert len(nodes.cai.calls) == 1
+
+
 def test_another_list_is_another_environment_beside(nodes: Nodes) -> None:
     """The job is changed to what is wanted now; what a person added to its environment stays."""
     nodes.ensure(serving())
@@ -55,7 +83,8 @@ def test_another_list_is_another_environment_beside(nodes: Nodes) -> None:
     assert nodes.ready(serving())
     assert nodes.ready(other)
     (job,) = nodes.cai.client.jobs.all(nodes.cai.project)
-    assert (job.script, job.environment["MINE"], job.memory, job.cpu) == (".rayllm/run.py", "1", 16, 2)
+    assert (job.environment["MINE"], job.memory, job.cpu) == ("1", 16, 2)
+    assert job.script == str(shared.run_script(nodes.code.digest))
     assert job.environment[shared.SERVING_DIGEST] == other.digest
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.cai_cluster import NAME, SMALL, Operators, operators
 
-from rayllm import ClusterError, InputError
+from rayllm import ClusterError, ClusterSpec, InputError
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.api.records import NewApplication, NewJob
 from rayllm_backend_cai.applications import head_application, worker_application
-from rayllm_backend_cai.shared import Group, Shape, Wanted
+from rayllm_backend_cai.shared import Group, Hold, KeeperRecord, Shape, Wanted
 from rayllm_backend_cai.testing import Fault
 
 WORKER: dict[str, Any] = {"workers": {"w": SMALL}}
-FEW_CALLS = 5
+FEW_CALLS = 6
+"""One of them since there could be more workers."""
 
 
 @pytest.fixture
@@ -103,6 +105,58 @@ def test_scale(ops: Operators) -> None:
     assert ops.made() == [" running", "-w-1 running", "folder"]
 
 
+def test_scale_of_two_at_once(ops: Operators) -> None:
+    """The later one counts, and the other is told at once."""
+    ops.up(**WORKER)
+
+    def meanwhile(step: str, detail: str, *, done: bool = False) -> None:
+        ops.progress(step, detail, done=done)
+        if "5 wanted" in detail:
+            ops.backend().scale(NAME, "w", 0, ops.progress)
+
+    with pytest.raises(ClusterError, match="by somebody else meanwhile") as caught:
+        ops.backend().scale(NAME, "w", 5, meanwhile)
+    assert caught.value.topic == "another-operator"
+    assert "5 wanted" in ops.said()
+    assert ops.made() == [" running", "folder"]
+
+
+def test_a_scale_while_it_comes_up(ops: Operators) -> None:
+    """Workers are no longer waited for that somebody else has put off."""
+    ops.misfortune("demo-w-1", "ConnectionError: no head there")
+
+    def meanwhile(step: str, detail: str, *, done: bool = False) -> None:
+        ops.progress(step, detail, done=done)
+        if "0 of 1 workers" in detail:
+            ops.backend().scale(NAME, "w", 0, ops.progress)
+
+    spec = ClusterSpec(name=NAME, gateway_host="127.0.0.1", gateway_port=8000)
+    with pytest.raises(ClusterError, match="by somebody else meanwhile"):
+        ops.backend(**WORKER).ensure(spec, meanwhile)
+
+
+def test_what_the_head_says_of_workers_is_found(ops: Operators, client: CaiClient) -> None:
+    """Why there are not more; asked for only where there could be."""
+    ops.up(**WORKER)
+    record = KeeperRecord(refused={"w": Hold(reason="out of quota", since=time.time(), again=time.time())})
+    record.write(shared.keeper_file(ops.cluster_folder()))
+    before = len(ops.fake.calls)
+    found = ops.backend().find(NAME)
+    assert found
+    assert len(ops.fake.calls) - before == FEW_CALLS - 1
+    assert [node.name for node in found.nodes] == [NAME, "demo-w-1"]
+    ops.fake.faults.add(Fault(method="POST", path="/applications$", times=None, status=409, code=10, message="no"))
+    (worker,) = client.applications.named(ops.project, "demo-w-1")
+    client.applications.stop(ops.project, worker.id)
+    client.applications.delete(ops.project, worker.id)
+    found = ops.backend().find(NAME)
+    assert found
+    assert [(node.name, node.state, node.reason) for node in found.nodes] == [
+        (NAME, "running", ""),
+        ("demo-w-1", "refused", "out of quota"),
+    ]
+
+
 def test_destroy_of_nothing(ops: Operators) -> None:
     """Is no error, whatever is missing."""
     ops.down()
@@ -114,7 +168,7 @@ def test_destroy_of_anything(ops: Operators, client: CaiClient) -> None:
     """Stuck, failed, stopped, twice there; another cluster and a person's own application stay."""
     small = Group(**{**shape().model_dump(), "runtime": ops.fake.image}, min=1, max=1)
     wanted = Wanted(name=NAME, subdomain=NAME, code="c", serving="s", head=small, groups={"w": small})
-    (ops.folder / shared.RUN).write_text("raise SystemExit(3)")
+    (ops.folder / shared.run_script("c")).write_text("raise SystemExit(3)")
     (ops.folder / "mine.py").write_text("import time\ntime.sleep(600)\n")
     ops.fake.settings.stuck = frozenset({NAME})
     ops.fake.settings.taken_subdomain = "suffix"

@@ -21,7 +21,7 @@ from rayllm_backend_cai.environment_job import ensure_environment, job_name
 from rayllm_backend_cai.shared import Shape, Wanted
 from rayllm_backend_cai.testing import FakeCai
 
-RUN = (files("rayllm_backend_cai") / "bootstrap" / "run.py").read_text()
+RUN = (files("rayllm_backend_cai") / "bootstrap" / "run.py").read_bytes()
 QUICK_S = 2.0
 """Seconds that the job's program takes where all is there: 0.1 s on a machine with nothing else to do."""
 _PASSED = ("PIP_", "UV_", "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_CERT")
@@ -41,10 +41,11 @@ def test_nodes_get_ray_and_engines_theirs() -> None:
         cache = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
         passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
         fake.settings.environment = {**passed, "PIP_USER": "1", "UV_CACHE_DIR": cache}
-        project = fake.add_project("llm", {".rayllm/run.py": RUN})
+        project = fake.add_project("llm")
         home = fake.folder(project) / ".rayllm"
         code = node_code()
         client.files.upload(project, f"{shared.CODE}/{code.digest}.zip", code.content)
+        client.files.upload(project, str(shared.run_script(code.digest)), RUN)
         serving = serving_for(".".join(platform.python_version_tuple()[:2]))
         wanted = Wanted(
             name="demo",

@@ -43,7 +43,7 @@ def test_it_is_on_the_head_node_for_good(monkeypatch: pytest.MonkeyPatch) -> Non
     """As the gateway: elsewhere it would keep a worker, which nothing else is on, from being drained."""
     asked: dict[str, Any] = {}
     made = SimpleNamespace(options=lambda **told: asked.update(told) or SimpleNamespace(remote=lambda: "the actor"))
-    monkeypatch.setattr(actor.ray, "remote", lambda _: made)
+    monkeypatch.setattr("ray.remote", lambda _: made)
     assert actor.directory() == "the actor"
     assert asked["lifetime"] == "detached"
     assert list(asked["resources"]) == [where.HEAD]

@@ -129,7 +129,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, cai: Cai) -> Iterator[None]:
     monkeypatch.setattr(Applications, "fails", "")
     for name in ("CML_HOST", "CML_API_KEY", "CML_PROJECT", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    script = cai.fake.folder(cai.project) / ".rayllm/run.py"
+    script = cai.fake.folder(cai.project) / ".rayllm/run-c.py"
     script.parent.mkdir()
     script.write_text(WAIT)
     yield

@@ -9,6 +9,7 @@ import pytest
 from tests.cai_workers import group, wanted
 
 from rayllm_backend_cai.api.records import Application
+from rayllm_backend_cai.applications import precedence
 from rayllm_backend_cai.node import groups, holds
 from rayllm_backend_cai.node.groups import Delete, Drain, RayNode, Situation, Stop
 from rayllm_backend_cai.shared import CLUSTER, GROUP, Hold, KeeperRecord, Leaving
@@ -106,16 +107,18 @@ def test_what_ended_is_told_with_how_long_it_ran() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "goes"),
     [
-        (worker(1, "starting", since=NOW - 500, key="a"), worker(1, key="b"), "a"),
+        (worker(1, "starting", since=NOW - 500, key="a"), worker(1, since=NOW - 400, key="b"), "b"),
+        (worker(1, "stopping", since=NOW - 500, key="a"), worker(1, "starting", since=NOW - 400, key="b"), "a"),
         (worker(1, since=NOW - 500, key="a"), worker(1, since=NOW - 400, key="b"), "b"),
         (worker(1, "failed", key="a"), worker(1, "starting", since=NOW, key="b"), "a"),
     ],
 )
-def test_of_two_with_one_name_the_running_then_the_older_one_is_kept(
+def test_of_two_with_one_name_the_older_one_is_kept_that_is_not_over(
     one: Application, other: Application, goes: str
 ) -> None:
-    """In whatever order they are listed."""
+    """In whatever order they are listed, and whichever runs first; the operator's rule is the same."""
     for both in ([one, other], [other, one]):
+        assert min(both, key=precedence).id != goes
         assert [ended.worker.id for ended in groups.ended(situation(*both, least=1))] == [goes]
 
 

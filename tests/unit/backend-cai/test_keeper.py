@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tests.cai import UP, WAIT, Cai
-from tests.cai_workers import Kept, group, keep
+from tests.cai_workers import CODE, Kept, group, keep
 from tests.conftest import until
 
 from rayllm_backend_cai import shared
@@ -224,7 +224,7 @@ def test_a_duplicate_goes(kept: Kept) -> None:
     first = kept.workers["llm-gpu-1"].id
     body = kept.workers["llm-gpu-1"]
     kept.cai.fake.clock.advance(1)
-    again = kept.cai.new("llm-gpu-1", str(shared.RUN), environment=dict(body.environment))
+    again = kept.cai.new("llm-gpu-1", str(shared.run_script(CODE)), environment=dict(body.environment))
     kept.cai.client.applications.create(kept.cai.project, again)
     kept.tick_until("one is left", lambda: len(kept.cai.client.applications.all(kept.cai.project)) == 1)
     assert kept.workers["llm-gpu-1"].id == first

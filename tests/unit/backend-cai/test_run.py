@@ -48,7 +48,7 @@ class Project:
         """Run it in a pod."""
         told = {"TASK": task, "CLUSTER": "demo", "NODE": "demo", "CODE": code, "SERVING": "5e41"}
         process = subprocess.Popen(
-            [sys.executable, "-u", str(RUNNER), ".rayllm/run.py"],
+            [sys.executable, "-u", str(RUNNER), ".rayllm/run-c0de.py"],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],
@@ -70,7 +70,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     """A disk with `run.py` and some code on it."""
     made = Project(tmp_path)
     made.pack(hello="")
-    (made.home / "run.py").write_text((BOOTSTRAP / "run.py").read_text())
+    (made.home / "run-c0de.py").write_text((BOOTSTRAP / "run.py").read_text())
     yield made
     for process in made.started:
         process.kill()
@@ -181,7 +181,7 @@ def test_the_environments_job_runs_once(project: Project) -> None:
 
 def test_the_environments_job_needs_its_code(project: Project) -> None:
     """It does not wait long for what nobody uploads any more."""
-    script = project.home / "run.py"
+    script = project.home / "run-c0de.py"
     script.write_text(script.read_text().replace("_UPLOAD_S = 60.0", "_UPLOAD_S = 0.5"))
     process = project.start("environment", code="other")
     printed, _ = process.communicate(timeout=10)

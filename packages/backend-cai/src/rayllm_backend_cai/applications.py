@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timezone
 
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api.records import Application, NewApplication
 from rayllm_backend_cai.shared import Shape, Wanted
+
+ENDED = frozenset({"stopped", "failed"})
+OVER = ENDED | {"stopping"}
+"""States from which none comes back by itself."""
+_NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def head_application(wanted: Wanted) -> NewApplication:
@@ -32,6 +38,14 @@ def group_of(application: Application) -> str:
     return application.environment.get(shared.GROUP, "")
 
 
+def precedence(application: Application) -> tuple[bool, datetime, str]:
+    """Of several with one name the first in this order stays: the oldest that is not over.
+
+    Not the one that runs: who looks earlier and who looks later would each remove the other's.
+    """
+    return application.status in OVER, application.created_at or _NEVER, application.id
+
+
 def _application(
     wanted: Wanted, shape: Shape, told: dict[str, str], subdomain: str, *, bypass: bool = False
 ) -> NewApplication:
@@ -45,7 +59,7 @@ def _application(
     return NewApplication(
         name=told[shared.NODE],
         subdomain=subdomain,
-        script=str(shared.RUN),
+        script=str(shared.run_script(wanted.code)),
         runtime_identifier=shape.runtime,
         description=f"RayLLM: {told[shared.TASK]} of {wanted.name}",
         cpu=shape.cpus,

@@ -15,12 +15,13 @@ from rayllm_backend_cai.checks import workspace_of
 from rayllm_backend_cai.cluster_report import ALIVE, Records, report
 from rayllm_backend_cai.options import CaiOptions
 from rayllm_backend_cai.steps.files import Disk
+from rayllm_backend_cai.steps.keeper_words import keeper_record, lacking
 from rayllm_backend_cai.steps.keys import Ingress, ingress_of
 from rayllm_backend_cai.steps.nodes import Place
 from rayllm_backend_cai.steps.project import find_project
 from rayllm_backend_cai.steps.removal import remove_cluster, remove_more
 from rayllm_backend_cai.steps.scaling import Scaling
-from rayllm_backend_cai.steps.wanting import stored_wanted
+from rayllm_backend_cai.steps.wanted_file import stored_wanted
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ class CaiBackend(ClusterBackend):
             return bring_up(client, self._options, spec, progress)
 
     def find(self, name: str) -> Cluster | None:
-        """The cluster as the platform and its head's records tell: five requests, one more where a node has ended."""
+        """The cluster as the platform and its head's records tell: five requests.
+
+        One more where a node has ended, and one where there could be more workers: the head may know why there are not.
+        """
         with self._found(name) as found:
             if found is None:
                 return None
@@ -58,6 +62,7 @@ class CaiBackend(ClusterBackend):
             if not there and wanted is None:
                 return None
             ended = any(one.status not in ALIVE for one in there)
+            fewer = wanted is not None and lacking(there, wanted, most=True)
             return report(
                 client.workspace,
                 found.ingress,
@@ -66,6 +71,7 @@ class CaiBackend(ClusterBackend):
                 wanted=wanted,
                 records=Records.read(shared.cluster_folder(name), Disk(client, place.project).read),
                 usage=client.account.usage({"name": name}) if ended else (),  # of its nodes: their names begin so
+                kept=keeper_record(place) if fewer else None,
             )
 
     def destroy(self, name: str, progress: Progress) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
@@ -10,11 +12,12 @@ from typing import Literal
 from rayllm import Cluster
 from rayllm.backends import PlatformNode
 from rayllm_backend_cai.api.records import Application, Usage
-from rayllm_backend_cai.applications import group_of
+from rayllm_backend_cai.applications import OVER, group_of
 from rayllm_backend_cai.endings import told_of
-from rayllm_backend_cai.shared import HeadRecord, Wanted
+from rayllm_backend_cai.shared import HeadRecord, KeeperRecord, Wanted, worker_name
+from rayllm_backend_cai.steps.keeper_words import held, lacking
 from rayllm_backend_cai.steps.keys import Ingress
-from rayllm_backend_cai.steps.nodes import ENDED, head_of
+from rayllm_backend_cai.steps.nodes import head_of
 from rayllm_backend_cai.workspace import Workspace
 
 RAY = "/rayllm/ray"
@@ -60,11 +63,12 @@ def report(
     wanted: Wanted | None,
     records: Records,
     usage: Iterable[Usage] = (),
+    kept: KeeperRecord | None = None,
 ) -> Cluster:
-    """The cluster as it is now."""
+    """The cluster as it is now; with what the head says of workers, where that was asked for."""
     there, used = sorted(applications, key=lambda one: (bool(group_of(one)), one.name)), list(usage)
     head = head_of(there)
-    reasons = {one.name: told_of(one, used) if one.status not in ALIVE else "" for one in there}
+    reasons = {one.name: told_of(one, used) if one.status not in ALIVE else _leaves(one, kept) for one in there}
     subdomain = head.subdomain if head else wanted.subdomain if wanted else name
     url = workspace.application_url(subdomain)
     state, reason = _judge(head, records, reasons)
@@ -84,7 +88,8 @@ def report(
                 head=not group_of(one),
             )
             for one in there
-        ],
+        ]
+        + list(_absent(there, wanted, kept)),
         elastic=wanted is not None and any(group.min < group.max for group in wanted.groups.values()),
         state=state,
         reason=reason,
@@ -92,12 +97,29 @@ def report(
     )
 
 
+def _leaves(one: Application, kept: KeeperRecord | None) -> str:
+    leaving = kept.leaving.get(one.id) if kept else None
+    return f"it is to go: {leaving.reason}" if leaving else ""
+
+
+def _absent(there: Sequence[Application], wanted: Wanted | None, kept: KeeperRecord | None) -> Iterator[PlatformNode]:
+    """The next worker of each group of which none is made, as a node that is not there, with why."""
+    if wanted is None or kept is None:
+        return
+    names, lacks, now = {one.name for one in there}, lacking(there, wanted), time.time()
+    for group in lacking(there, wanted, most=True):
+        if why := held(kept, group, now, lacks=group in lacks):
+            free = (worker_name(wanted.name, group, number) for number in itertools.count(1))
+            name = next(one for one in free if one not in names)
+            yield PlatformNode(name=name, state=why[0], reason=why[1], group=group)
+
+
 def _judge(
     head: Application | None, records: Records, reasons: dict[str, str]
 ) -> tuple[Literal["ready", "starting", "failed"], str]:
     if head is None:
         return "failed", "the application of its head is not there; rayllm up makes it"
-    if head.status in ENDED | {"stopping"}:
+    if head.status in OVER:
         why = f": {reasons[head.name]}" if reasons[head.name] else ""
         return "failed", f"the application of its head is {head.status}{why}; rayllm up starts it again"
     if head.status != "running":

@@ -46,7 +46,7 @@ def ensure_environment(
 
     Args:
         client: opens the workspace.
-        project: its id. `run.py` and the code of `wanted.code` are on its disk.
+        project: its id. The code of `wanted.code` and its script are on its disk.
         wanted: names the cluster, the code, the environment and, in its head, the runtime that the job gets.
         serving: the nodes' environment; its digest is `wanted.serving`.
         preparation: the models, None where there are none.
@@ -86,6 +86,7 @@ class Environments:
     def ensure(self, progress: Progress, poll_s: float) -> None:
         """As `ensure_environment`."""
         if self.there():
+            progress("environment", "ready", done=True)
             return
         progress("environment", "telling the job what to make")
         self.upload()
@@ -120,7 +121,7 @@ class Environments:
         """What the job has to be."""
         return NewJob(
             name=job_name(self.wanted.name),
-            script=str(shared.RUN),
+            script=str(shared.run_script(self.wanted.code)),
             runtime_identifier=self.wanted.head.runtime,
             cpu=CPUS,
             memory=MEMORY_GB,

@@ -19,6 +19,7 @@ from rayllm_backend_cai.bootstrap.journal import RECORD
 POLL_S = 2.0
 SLOWEST = 2.5
 """Polls become slower by so much: a build takes seconds, or many minutes."""
+STEP = "environment"
 _LATE = 3
 """How often the record is read again once the run has ended: a shared disk may show its last state late."""
 _WAITS = {"scheduling": "waiting for room in the workspace", "starting": "starting the job's pod"}
@@ -90,7 +91,7 @@ class Run:
             raise self._failure()
 
     def _watch(self, progress: Progress, poll_s: float) -> None:
-        last, pause = ("environment", ""), poll_s
+        last, pause = (STEP, ""), poll_s
         while True:
             self.run = self.client.jobs.run(self.project, self.job.id, self.run.id)
             if self.run.status not in _WAITS:
@@ -110,13 +111,14 @@ class Run:
                 break
             time.sleep(poll_s)
             self.record = self._read() or self.record
-        if self.run.status == "succeeded":
-            progress(*self._now(), done=True)
+        step, detail = self._now()
+        if self.run.status == "succeeded" and step != STEP:  # that one ends once all is known to be there
+            progress(step, detail, done=True)
 
     def _now(self) -> tuple[str, str]:
         if self.record:
             return self.record.step, self.record.detail
-        return "environment", _WAITS.get(self.run.status, "")
+        return STEP, _WAITS.get(self.run.status, "")
 
     def _read(self) -> Record | None:
         """The record, where it is this run's."""

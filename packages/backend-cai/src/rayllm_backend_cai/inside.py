@@ -31,7 +31,7 @@ from rayllm_backend_cai.options import CaiOptions
 from rayllm_backend_cai.steps.bringing_up import lay
 from rayllm_backend_cai.steps.nodes import Place
 from rayllm_backend_cai.steps.project import ensure_project
-from rayllm_backend_cai.steps.wanting import stored_wanted
+from rayllm_backend_cai.steps.wanted_file import stored_wanted
 from rayllm_backend_cai.workspace import Workspace
 
 FILE = "rayllm.yaml"
@@ -114,9 +114,9 @@ def make_environments(file: str = FILE) -> None:
         environments = Environments(client, project.id, wanted, serving, spec.preparation)
         if project.id == _project() and serving.python == _PYTHON:
             _make_here(environments)
+            show("environment", "ready", done=True)
         else:
             environments.ensure(show, POLL_S)
-    show("environment", "ready", done=True)
 
 
 def launch(file: str = FILE) -> None:

@@ -78,8 +78,8 @@ class CaiOptions(Options):
     """File (PEM) of the authorities that may vouch for the workspace's API, instead of the usual ones. `$SSL_CERT_FILE`
     is such a file for the endpoint, too."""
     project: str = ""
-    """Name of the project, made if there is none; by default `$CML_PROJECT` (its id), inside of CAI the session's own,
-    else the deployment's name."""
+    """Name of the project, made if there is none, or the id of one that is there; by default `$CML_PROJECT`, inside of
+    CAI the session's own, else the deployment's name."""
     git: GitOptions | None = None
     """Clone a new project from git; blank if left out."""
     subdomain: str = ""

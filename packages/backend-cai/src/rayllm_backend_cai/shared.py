@@ -2,12 +2,13 @@
 
 Below `.rayllm/` of the project, which is `RAYLLM_HOME` of every node:
 
-    run.py                        what jobs and applications run: unpacks `code/`, hands over to the right Python
+    run-DIGEST.py                 what jobs and applications run: unpacks `code/DIGEST.zip`, hands over to a Python
     code/DIGEST.zip, code/DIGEST/ RayLLM's and this backend's code; uploaded by the operator, unpacked by `run.py`
     serving/DIGEST/               the Python environment of the nodes; `ready.json` is written last
     serving/DIGEST.json           what is to be in it; uploaded by the operator for the job that makes it
     secrets/NAME                  the deployment's secrets
-    clusters/NAME/wanted.json     what the cluster should be (`Wanted`); written by the operator alone
+    clusters/NAME/wanted.json     what the cluster should be (`Wanted`); written by the operator alone; meanwhile it is
+                                  in `wanted.next.json` (`wanted_files`)
     clusters/NAME/head.json       where the head is (`HeadRecord`); written by the head alone
     clusters/NAME/token           Ray's token; made by the head's first start
     clusters/NAME/gcs/            Ray's own records, by which a new head goes on where the last one ended
@@ -22,7 +23,7 @@ Below `.rayllm/` of the project, which is `RAYLLM_HOME` of every node:
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,9 +32,9 @@ from rayllm_backend_cai.bootstrap.drafts import write_whole
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+Folder = TypeVar("Folder", Path, PurePosixPath)
 HOME = PurePosixPath(".rayllm")
 """Below the project's folder."""
-RUN = HOME / "run.py"
 CODE = HOME / "code"
 SERVING = HOME / "serving"
 SECRETS = HOME / "secrets"
@@ -56,6 +57,11 @@ HEALTH = "/health"
 def cluster_folder(name: str) -> PurePosixPath:
     """The folder of the cluster `name`, below the project's."""
     return HOME / "clusters" / name
+
+
+def run_script(code: str) -> PurePosixPath:
+    """What an application or job with this code runs; each keeps the one that it was made with."""
+    return HOME / f"run-{code}.py"
 
 
 def head_name(cluster: str) -> str:
@@ -126,6 +132,16 @@ class Wanted(_Kept):
     head: Shape
     groups: dict[str, Group] = Field(default_factory=dict)
     idle_minutes: float = 5
+
+
+def wanted_files(folder: Folder) -> tuple[Folder, Folder, Folder]:
+    """Where a cluster's `Wanted` is, in its folder: the first of these that is there and whole.
+
+    The platform can't overwrite: the draft is whole before the file goes, and goes when the file is whole again. So the
+    file is looked for once more after the draft.
+    """
+    file, draft = folder / "wanted.json", folder / "wanted.next.json"
+    return file, draft, file
 
 
 class HeadRecord(_Kept):
@@ -210,6 +226,6 @@ class KeeperRecord(_Kept):
     """The last `EVENTS`, the newest last."""
 
 
-def keeper_file(folder: Path) -> Path:
+def keeper_file(folder: Folder) -> Folder:
     """Where the `KeeperRecord` is, in a cluster's folder."""
     return folder / "keeper.json"

@@ -77,7 +77,8 @@ class PlatformNode:
     name: str
     """The platform's, which Ray has as the node's name."""
     state: str
-    """The platform's own word, in lower case: `starting`, `running`, `stopped`, `failed`, …"""
+    """The platform's own word, in lower case: `starting`, `running`, `stopped`, `failed`, …; `refused` or `waiting` of
+    one that is wanted, and not made yet."""
     reason: str = ""
     """Why it does not run, where the platform or the node itself knows."""
     group: str = ""

@@ -83,6 +83,14 @@ COMPARED = [
         "wait a minute, until Ray gives it up; start it again: rayllm up",
     ),
     ("failed", "exit 1", "dead", "x", "it is failed: exit 1", f"what it wrote: {LOOK}; start it again: rayllm up"),
+    (
+        "refused",
+        "quota",
+        None,
+        "",
+        "it is refused: quota",
+        "the cluster tries it again by itself; make room for it, or have fewer: rayllm nodes scale",
+    ),
     ("stopped", "", None, "", "it is stopped", f"what it wrote: {LOOK}; start it again: rayllm up"),
 ]
 

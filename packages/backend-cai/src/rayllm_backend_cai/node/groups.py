@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from rayllm_backend_cai.api.records import Application
-from rayllm_backend_cai.applications import group_of
+from rayllm_backend_cai.applications import group_of, precedence
 from rayllm_backend_cai.shared import KeeperRecord, Leaving, Wanted, worker_name
 
 STARTING_S = 900.0
@@ -179,20 +179,12 @@ def _step(situation: Situation, one: Application, leaving: Leaving) -> Drain | S
 
 
 def _singles(situation: Situation) -> list[Application]:
-    """Those that do not go, one of each name: that which runs, else the oldest."""
+    """Those that do not go, one of each name."""
     best: dict[str, Application] = {}
-    for one in situation.workers:
-        if one.id in situation.record.leaving:
-            continue
-        other = best.get(one.name)
-        if other is None or _rank(one) < _rank(other):
-            best[one.name] = one
+    for one in sorted(situation.workers, key=precedence):
+        if one.id not in situation.record.leaving:
+            best.setdefault(one.name, one)
     return list(best.values())
-
-
-def _rank(one: Application) -> tuple[int, float]:
-    states = ("running", "starting", "unknown", "stopping", "stopped", "failed")
-    return states.index(one.status) if one.status in states else len(states), _seconds(one.created_at) or 0.0
 
 
 def _worth(situation: Situation, one: Application) -> tuple[bool, int]:

@@ -39,7 +39,7 @@ class Head(Node):
     def __init__(self, pod: Pod, environ: Mapping[str, str], stopping: Stopping, own: Own) -> None:
         super().__init__(pod, environ, stopping, own)
         self._listen = ports.for_application(pod.ports)
-        self._wanted = Watched(pod.wanted, Wanted)
+        self._wanted = Watched(Wanted, *pod.wanted)
         self._keeping = Keeping(pod, environ)
         # Held as long as it runs, so that no other program of ours takes them; a Ray that starts again in this
         # pod is where the last one was, and workers find it there by themselves.
@@ -135,7 +135,7 @@ class Head(Node):
                 return
 
     def _write_head(self) -> None:
-        before = Watched(self.pod.head, HeadRecord).look()
+        before = Watched(HeadRecord, self.pod.head).look()
         HeadRecord(
             epoch=secrets.token_hex(8),
             address=self.pod.address,

@@ -15,7 +15,8 @@ from rayllm_backend_cai.api.records import Application
 from rayllm_backend_cai.node import groups, holds
 from rayllm_backend_cai.node.groups import Delete, Drain, Make, RayNode, Situation, Stop
 from rayllm_backend_cai.node.notes import Notes, log
-from rayllm_backend_cai.shared import Leaving, Wanted
+from rayllm_backend_cai.node.records import Watched
+from rayllm_backend_cai.shared import Leaving, Wanted, wanted_files
 
 BUSY_S = 2.0
 """Seconds between two lists while something is under way."""
@@ -69,7 +70,7 @@ class Keeper:
         why: Callable[[CaiClient, Application], str],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        self._file = Watched(Wanted, *wanted_files(folder))
         self._project = project
         self._client = client
         self._ray = ray
@@ -86,7 +87,7 @@ class Keeper:
 
     def tick(self) -> None:
         """Look, and do what is due. Asks the platform at most every `BUSY_S`."""
-        wanted = self._read()
+        wanted = self._file.look()
         if wanted is None:
             return
         now, situation = self._clock(), self._situation(wanted)
@@ -104,13 +105,6 @@ class Keeper:
             self.notes.trouble(": ".join(filter(None, [error.message, error.cause])), now)
         finally:
             self.notes.save()
-
-    def _read(self) -> Wanted | None:
-        try:
-            return Wanted.read(self._folder / "wanted.json")
-        except (OSError, ValueError) as error:
-            log.warning("wanted.json can't be read: %s", error)
-            return self._wanted
 
     def _situation(self, wanted: Wanted) -> Situation:
         """What is known, with a fresh look at Ray."""

@@ -41,7 +41,7 @@ def main() -> int:
         notes.trouble(": ".join(filter(None, [error.message, error.cause])), time.time())
         notes.save()
         return 1
-    where = Watched(pod.head, HeadRecord)
+    where = Watched(HeadRecord, pod.head)
     head = where.look()
     if head is None or head.address != pod.address:
         log.warning("this pod is not the head")

@@ -59,9 +59,9 @@ class Pod:
         return self.home / "clusters" / self.cluster
 
     @property
-    def wanted(self) -> Path:
-        """What the cluster should be."""
-        return self.folder / "wanted.json"
+    def wanted(self) -> tuple[Path, ...]:
+        """What the cluster should be: the first of these that is there."""
+        return shared.wanted_files(self.folder)
 
     @property
     def head(self) -> Path:

@@ -13,42 +13,42 @@ from rayllm_backend_cai.node.pod import Pod
 from rayllm_backend_cai.shared import NodeRecord
 
 Record = TypeVar("Record", bound=BaseModel)
-NEW = ".new"
-"""Ends the name of what the operator has uploaded and is about to rename: the platform writes over nothing."""
 State = Literal["starting", "ready", "waiting", "leaving", "failed"]
 
 log = logging.getLogger("rayllm.cai")
 
 
 class Watched(Generic[Record]):
-    """A record that another program writes; what was read last counts while it can't be read."""
+    """A record that another program writes; what was read last counts while it can't be read.
 
-    def __init__(self, path: Path, kind: type[Record]) -> None:
-        self._path = path
+    Args:
+        kind: what it is.
+        paths: where it is; the first that is there counts, one that can't be read if no later one can.
+    """
+
+    def __init__(self, kind: type[Record], *paths: Path) -> None:
+        self._paths = paths
         self._kind = kind
         self._last: Record | None = None
         self._trouble = ""
 
     def look(self) -> Record | None:
-        """The record; None where there never was one."""
-        try:
-            self._last = self._kind.model_validate_json(self._content())
-        except FileNotFoundError:  # or it is just being replaced: on such a disk that takes a moment
-            pass
-        except (OSError, ValueError) as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                log.warning("%s can't be read just now: %s", self._path, error)
-        else:
-            self._trouble = ""
+        """The record; None where there never was one: a file that is gone may be one that is just being replaced."""
+        trouble = ""
+        for path in self._paths:
+            try:
+                self._last = self._kind.model_validate_json(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                trouble = f"{path} can't be read just now: {error}"
+            else:
+                self._trouble = ""
+                return self._last
+        if trouble and trouble != self._trouble:
+            log.warning("%s", trouble)
+        self._trouble = trouble
         return self._last
-
-    def _content(self) -> bytes:
-        """Of the file, or of the one that is about to take its place."""
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return self._path.with_name(self._path.name + NEW).read_bytes()
 
 
 class Own:

@@ -30,10 +30,10 @@ class Worker(Node):
 
     def __init__(self, pod: Pod, environ: Mapping[str, str], stopping: Stopping, own: Own) -> None:
         super().__init__(pod, environ, stopping, own)
-        self._head = Watched(pod.head, HeadRecord)
-        self._heads_own = Watched(pod.record.with_name(f"{shared.head_name(pod.cluster)}.json"), NodeRecord)
-        self._wanted = Watched(pod.wanted, Wanted)
-        self._keeper = Watched(keeper_file(pod.folder), KeeperRecord)
+        self._head = Watched(HeadRecord, pod.head)
+        self._heads_own = Watched(NodeRecord, pod.record.with_name(f"{shared.head_name(pod.cluster)}.json"))
+        self._wanted = Watched(Wanted, *pod.wanted)
+        self._keeper = Watched(KeeperRecord, keeper_file(pod.folder))
         self._at: HeadRecord | None = None
         self._began = time.monotonic()
 

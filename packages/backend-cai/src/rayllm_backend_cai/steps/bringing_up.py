@@ -19,7 +19,8 @@ from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.keys import Ingress, ingress_of, require_keys
 from rayllm_backend_cai.steps.nodes import Nodes, Place
 from rayllm_backend_cai.steps.project import ensure_project
-from rayllm_backend_cai.steps.wanting import require_same_groups, shapes, stored_wanted, wanted_of
+from rayllm_backend_cai.steps.wanted_file import WantedFile, stored_wanted
+from rayllm_backend_cai.steps.wanting import require_same_groups, shapes, wanted_of
 
 
 def bring_up(client: CaiClient, options: CaiOptions, spec: ClusterSpec, progress: Progress) -> Cluster:
@@ -38,8 +39,7 @@ def bring_up(client: CaiClient, options: CaiOptions, spec: ClusterSpec, progress
     stored = stored_wanted(client, project.id, spec.name)
     wanted, serving = lay(place, options, spec, stored, progress)
     ensure_environment(client, project.id, wanted, serving, preparation=spec.preparation, progress=progress)
-    progress("environment", "built", done=True)
-    Disk(client, project.id).write_wanted(wanted, stored)
+    WantedFile(client, project.id, spec.name).write(wanted, stored)
     created = Nodes(place, wanted, stored, progress).ensure()
     cluster = _joined(place, wanted, ingress, progress)
     return replace(cluster, created=created and stored is None)

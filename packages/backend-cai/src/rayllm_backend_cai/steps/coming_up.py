@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,15 +13,19 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import endings, shared
 from rayllm_backend_cai.api import CaiError, NotFoundError
 from rayllm_backend_cai.api.records import Application
-from rayllm_backend_cai.applications import group_of
+from rayllm_backend_cai.applications import ENDED, group_of
 from rayllm_backend_cai.cluster_report import Records
 from rayllm_backend_cai.shared import NodeRecord, Wanted
 from rayllm_backend_cai.steps.files import Disk
-from rayllm_backend_cai.steps.nodes import ENDED, Place, head_of, settled
+from rayllm_backend_cai.steps.keeper_words import keeper_words
+from rayllm_backend_cai.steps.nodes import Place, head_of, settled
 from rayllm_backend_cai.steps.waiting import OFTEN_S, Seldom, until
+from rayllm_backend_cai.steps.wanted_file import WantedFile
 
 START_S = 600.0
 """Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
+_SELDOM = 5
+"""Looks at the workers for each at what the head says of them, and at whether they are still wanted."""
 _AGAIN = "rayllm up goes on from here; or begin anew: rayllm down, then rayllm up"
 
 
@@ -107,25 +112,32 @@ class ComingUp:
         Under what names, is the head's business: those of workers that it replaces may be taken for a while.
 
         Raises:
-            ClusterError: some are not, in time; with why, as far as somebody knows.
+            ClusterError: some are not, in time; with why, as far as somebody knows. Or somebody else has changed what
+                the cluster should be.
         """
         alive: set[str] = set()
+        looks, words = itertools.count(1), ""
         there: list[Application] = []
         due = Seldom()
         least = {group: told.min for group, told in self.wanted.groups.items()}
+        file = WantedFile(self.place.client, self.place.project, self.place.name)
 
         def look() -> bool | None:
-            nonlocal alive, there
+            nonlocal alive, there, words
             before, alive = alive, _alive(api)
             if alive == before and not due():
                 return None
             there = settled(self.place, self.place.applications())
             joined = Counter(group_of(one) for one in there if one.name in alive and one.status == "running")
             lack = sum(max(0, count - joined[group]) for group, count in least.items())
-            if lack:
-                total = sum(least.values())
-                self.progress("nodes", f"{total - lack} of {total} workers have joined")
-            return None if lack else True
+            if not lack:
+                return True
+            if next(looks) % _SELDOM == 0:
+                file.require(self.wanted)
+                words = "".join(f"; {line}" for line in keeper_words(self.place))
+            total = sum(least.values())
+            self.progress("nodes", f"{total - lack} of {total} workers have joined{words}")
+            return None
 
         with ServeApi.of(cluster) as api:
             until(look, START_S, lambda: self._missing(alive, there), every_s=OFTEN_S)
@@ -234,19 +246,6 @@ class ComingUp:
         if worker.status == "running":
             return said
         return f"{worker.status}; {endings.explained(place.client, place.project, place.name, worker)}"
-
-
-def keeper_words(place: Place) -> list[str]:
-    """Why the head makes no workers, or ends them, where it does: a line each."""
-    file = shared.cluster_folder(place.name) / "keeper.json"
-    try:
-        kept = shared.KeeperRecord.model_validate_json(place.client.files.download(place.project, str(file)))
-    except (NotFoundError, ValueError):  # it has nothing to say yet
-        return []
-    except CaiError as error:
-        return [f"what the head does about workers is not known: {error.message}"]
-    holds = [f"{group}: {hold.reason}" for group, hold in [*kept.refused.items(), *kept.failing.items()]]
-    return [*filter(None, [kept.trouble]), *holds]
 
 
 def _alive(api: ServeApi) -> set[str]:

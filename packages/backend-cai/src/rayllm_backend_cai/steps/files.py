@@ -1,4 +1,4 @@
-"""What nodes find on the project's disk: the script that they run, RayLLM's code, secrets, and what is wanted."""
+"""What nodes find on the project's disk: the script that they run, RayLLM's code, secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rayllm import Progress
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient, NotFoundError
 from rayllm_backend_cai.bootstrap.code import NodeCode
-from rayllm_backend_cai.steps.wanting import WANTED
 
 
 class Disk:
@@ -20,12 +19,15 @@ class Disk:
         self._project = project
 
     def lay_code(self, run: bytes, code: NodeCode, progress: Progress) -> None:
-        """The script of every application and job, and the code that it unpacks."""
-        self._lay(shared.RUN, run, self._sizes(shared.HOME), progress)
-        packed = shared.CODE / f"{code.digest}.zip"
-        if self._sizes(shared.CODE).get(packed.name) != len(code.content):  # named by its content
-            progress("files", f"uploading RayLLM's code, {len(code.content) >> 10} KiB")
-            self._client.files.upload(self._project, str(packed), code.content)
+        """The script of applications and jobs, and the code that it unpacks; both are named by that code's content.
+
+        What runs already keeps the script that it was made with.
+        """
+        script, packed = shared.run_script(code.digest), shared.CODE / f"{code.digest}.zip"
+        for path, content in ((packed, code.content), (script, run)):
+            if self._sizes(path.parent).get(path.name) != len(content):
+                progress("files", f"uploading RayLLM's code, {len(content) >> 10} KiB")
+                self._client.files.upload(self._project, str(path), content)
 
     def lay_secrets(self, secrets: Mapping[str, str], progress: Progress) -> None:
         """The deployment's secrets. Those of other deployments in this project stay."""
@@ -34,12 +36,6 @@ class Disk:
         sizes = self._sizes(shared.SECRETS)
         for name, value in secrets.items():
             self._lay(shared.SECRETS / name, value.encode(), sizes, progress)
-
-    def write_wanted(self, wanted: shared.Wanted, stored: shared.Wanted | None) -> None:
-        """What the cluster should be, if it is not so written already."""
-        if wanted != stored:
-            path = shared.cluster_folder(wanted.name) / WANTED
-            self._client.files.upload(self._project, str(path), wanted.model_dump_json(indent=1).encode() + b"\n")
 
     def read(self, path: PurePosixPath) -> bytes | None:
         """A file's content; None if there is none."""

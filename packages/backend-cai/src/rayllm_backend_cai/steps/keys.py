@@ -26,8 +26,8 @@ class Ingress:
 
     key: str = field(default="", repr=False)
     """An API v2 key with the audience Application; empty where no log-in is asked for."""
-    shown: str = ""
-    """The same as a person writes it in a shell."""
+    variable: str = ""
+    """The environment variable that holds it; empty where it is known from the options alone."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -39,16 +39,20 @@ class Ingress:
         """For `Cluster.shown_headers`."""
         return {"authorization": f"Bearer {self.shown}"} if self.key else {}
 
+    @property
+    def shown(self) -> str:
+        """The key as a person writes it in a shell, or has to replace it there."""
+        return f"${self.variable}" if self.variable else "<application key>"
+
 
 def ingress_of(options: CaiOptions, workspace: Workspace, env: Mapping[str, str] | None = None) -> Ingress:
     """What is shown to the ingress, by options and environment; asks nobody."""
     env = os.environ if env is None else env
     if options.bypass_authentication:
         return Ingress()
-    if key := options.application_key or env.get(APPLICATION_KEY, ""):
-        return Ingress(key, f"${APPLICATION_KEY}")
-    own = _SESSION_KEY if workspace.key == env.get(_SESSION_KEY) and not env.get(KEY) else KEY
-    return Ingress(workspace.key, f"${own}")
+    key = options.application_key or env.get(APPLICATION_KEY, "") or workspace.key
+    variables = (APPLICATION_KEY, KEY, _SESSION_KEY)
+    return Ingress(key, next((name for name in variables if env.get(name) == key), ""))
 
 
 def require_keys(client: CaiClient, ingress: Ingress) -> str:
@@ -71,8 +75,10 @@ def require_keys(client: CaiClient, ingress: Ingress) -> str:
     except KeyRefusedError as error:
         if not own and error.status == _FORBIDDEN:  # one for applications alone may not ask the API at all
             return user
+        option = "key" if own else "application_key"
         raise InputError(
-            f"the endpoint asks for the workspace's log-in, and {ingress.shown} would not be let in there",
+            "the endpoint asks for the workspace's log-in, and "
+            f"{ingress.variable or f'cluster.options.{option}'} would not be let in there",
             cause=error.said or error.message,
             cure=_CURE,
             topic="cai-key",

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from rayllm import ClusterError, Progress
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient, CaiError, NotFoundError, QuotaError
 from rayllm_backend_cai.api.records import Application, NewApplication
-from rayllm_backend_cai.applications import group_of, head_application, of_cluster, worker_application
+from rayllm_backend_cai.applications import (
+    ENDED,
+    OVER,
+    group_of,
+    head_application,
+    of_cluster,
+    precedence,
+    worker_application,
+)
 from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.waiting import until
 
-ENDED = frozenset({"stopped", "failed"})
 GONE_S = 300.0
 """Seconds that an application may take to stop, or to leave the lists once it is deleted."""
 SHOWN_S = 60.0
@@ -23,7 +29,6 @@ SHOWN_S = 60.0
 TAKEN_S = 30.0
 """Seconds in which a taken subdomain may turn out to be ours: lists may be behind, what was deleted may be left."""
 _AT_ONCE = 8
-_NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Place:
 
 def head_of(applications: Iterable[Application]) -> Application | None:
     """The head among the applications of a cluster; of several the one that stays."""
-    return min((one for one in applications if not group_of(one)), key=_first, default=None)
+    return min((one for one in applications if not group_of(one)), key=precedence, default=None)
 
 
 class Nodes:
@@ -58,8 +63,11 @@ class Nodes:
         there = settled(self._place, self._place.applications())
         head = head_of(there)
         keeps = head is not None and head.status == "running"
-        stays = head is not None and head.status not in ENDED | {"stopping"} and not self._changed(head)
+        stays = head is not None and head.status not in OVER and not self._changed(head)
         self._tell_of_code(there)
+        if head is not None and not stays:  # before any worker is made: as long as it runs, it makes the same ones
+            self._remove(head)
+            there = settled(self._place, self._place.applications())
         wanted = [] if stays and keeps else self._workers()
         if not stays:
             wanted.append(head_application(self._wanted))
@@ -82,19 +90,22 @@ class Nodes:
 
         def make() -> Application | None:
             if there is not None:
-                if group_of(there) and not self._is_left_behind(there, new):
+                if not self._is_left_behind(there, new):
                     return None
-                self._progress("nodes", f"removing {new.name}, which is {there.status}")
-                remove(self._place, [there])
+                self._remove(there)
             self._progress("nodes", f"making {new.name}")
             return self._create(new)
 
         return make
 
+    def _remove(self, one: Application) -> None:
+        self._progress("nodes", f"removing {one.name}, which is {one.status}")
+        remove(self._place, [one])
+
     def _is_left_behind(self, there: Application, new: NewApplication) -> bool:
-        """Whether a worker ended, or has another Ray than the head that is made now."""
+        """Whether one ended, or has another Ray than the head that is made now."""
         serving = shared.SERVING_DIGEST
-        return there.status in ENDED | {"stopping"} or there.environment.get(serving) != new.environment[serving]
+        return there.status in OVER or there.environment.get(serving) != new.environment[serving]
 
     def _changed(self, head: Application) -> bool:
         """Whether the head would be made otherwise today; told, since it interrupts what is served."""
@@ -173,13 +184,13 @@ class Nodes:
 
 
 def settled(place: Place, applications: Iterable[Application]) -> list[Application]:
-    """One of each name: the oldest that has not ended stays, which two operators agree on; the others are removed.
+    """One of each name, by `precedence`, which two operators agree on; the others are removed.
 
     While a head runs, only heads are: the head removes workers that are there twice.
     """
     best: dict[str, Application] = {}
     surplus = []
-    there = sorted(applications, key=_first)
+    there = sorted(applications, key=precedence)
     keeps = any(one.status == "running" and not group_of(one) for one in there)
     for one in there:
         if keeps and group_of(one):
@@ -195,7 +206,7 @@ def settled(place: Place, applications: Iterable[Application]) -> list[Applicati
 
 def discard(place: Place, application: Application) -> None:
     """Stop it and delete it; it may be gone, and lists may show it for a while."""
-    if application.status not in ENDED | {"stopping"}:
+    if application.status not in OVER:
         stop(place, application)
     place.client.applications.delete(place.project, application.id)
 
@@ -207,13 +218,13 @@ def remove(place: Place, applications: list[Application]) -> None:
         ClusterError: one does not go.
     """
     left = {one.id: one.name for one in applications}
-    stopped = {one.id for one in applications if one.status in ENDED | {"stopping"}}
+    stopped = {one.id for one in applications if one.status in OVER}
     deleted: set[str] = set()
 
     def look() -> bool | None:
         there = {one.id: one for one in place.applications() if one.id in left}
         for number, one in there.items():
-            if number not in stopped and one.status not in ENDED | {"stopping"}:
+            if number not in stopped and one.status not in OVER:
                 stop(place, one)
                 stopped.add(number)
             elif one.status in ENDED and number not in deleted:
@@ -274,7 +285,3 @@ def _taken(new: NewApplication, refused: CaiError | None) -> ClusterError:
         cure="cluster.options.subdomain: another one" if head else "another name for the deployment or the group",
         topic="cai-application",
     )
-
-
-def _first(one: Application) -> tuple[bool, datetime, str]:
-    return one.status in ENDED, one.created_at or _NEVER, one.id

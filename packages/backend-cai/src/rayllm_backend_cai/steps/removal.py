@@ -5,10 +5,10 @@ from __future__ import annotations
 from rayllm import ClusterError, Progress
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api.records import ENDED, Application, Project
+from rayllm_backend_cai.applications import ENDED as OVER
 from rayllm_backend_cai.applications import group_of
 from rayllm_backend_cai.environment_job import job_name
 from rayllm_backend_cai.options import CaiOptions
-from rayllm_backend_cai.steps.nodes import ENDED as OVER
 from rayllm_backend_cai.steps.nodes import GONE_S, Place, remove, stop
 from rayllm_backend_cai.steps.waiting import until
 

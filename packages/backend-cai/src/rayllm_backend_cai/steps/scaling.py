@@ -9,10 +9,10 @@ from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai.applications import group_of
 from rayllm_backend_cai.shared import Wanted
-from rayllm_backend_cai.steps.coming_up import keeper_words
-from rayllm_backend_cai.steps.files import Disk
+from rayllm_backend_cai.steps.keeper_words import keeper_words
 from rayllm_backend_cai.steps.nodes import Place
 from rayllm_backend_cai.steps.waiting import until
+from rayllm_backend_cai.steps.wanted_file import WantedFile, changed_meanwhile
 
 SCALE_S = 1800.0
 """Seconds that it may take: replicas on a node that is too much finish their requests first."""
@@ -30,12 +30,13 @@ class Scaling:
         """Make it, and return when the group has exactly so many nodes, all alive in Ray.
 
         Raises:
-            ClusterError: it takes too long; the head goes on with it.
+            ClusterError: somebody else has changed what the cluster should be. Or it takes too long; the head goes on.
         """
         before = self.wanted.groups[group]
         after = before.model_copy(update={"min": count, "max": count})
         changed = self.wanted.model_copy(update={"groups": {**self.wanted.groups, group: after}})
-        Disk(self.place.client, self.place.project).write_wanted(changed, self.wanted)
+        file = WantedFile(self.place.client, self.place.project, self.place.name)
+        file.write(changed, self.wanted)
         told = "nothing seen yet"
 
         def look() -> bool | None:
@@ -48,7 +49,12 @@ class Scaling:
             else:
                 told = f"{group}: {joined} joined, {len(names)} applications, {count} wanted"
             self.progress("nodes", told)
-            return len(names) == count == joined or None
+            if len(names) == count == joined:
+                return True
+            now = file.read()
+            if now is None or now.groups.get(group) != after:
+                raise changed_meanwhile(cluster.name)
+            return None
 
         def late() -> ClusterError:
             return ClusterError(

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rayllm import ClusterError, ClusterSpec
-from rayllm_backend_cai.api import CaiClient, NotFoundError
+from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.options import CaiOptions, NodeOptions
-from rayllm_backend_cai.shared import Group, Shape, Wanted, cluster_folder
+from rayllm_backend_cai.shared import Group, Shape, Wanted
 from rayllm_backend_cai.steps import accelerators, runtimes
 from rayllm_backend_cai.steps.rules import range_of, subdomain_of
 
 HEAD = "the head"
 """The head among the groups, in errors: no group can be called so."""
-WANTED = "wanted.json"
 _GB = 1 << 30
-
-
-def stored_wanted(client: CaiClient, project: str, name: str) -> Wanted | None:
-    """What the last `ensure` or `scale` wanted; None if there was none, or none that can be read."""
-    try:
-        return Wanted.model_validate_json(client.files.download(project, str(cluster_folder(name) / WANTED)))
-    except NotFoundError:
-        return None
-    except ValueError:  # cut short by a command that was killed: the next one writes it anew
-        return None
 
 
 def shapes(client: CaiClient, options: CaiOptions, stored: Wanted | None) -> tuple[dict[str, Shape], str]:

@@ -11,7 +11,9 @@ from rayllm.deployment.status import NodeStatus
 
 _RUNS = "running"
 _PASSING = frozenset({"starting", "stopping"})
+_NOT_MADE = frozenset({"refused", "waiting"})
 _LEAVES = "wait a minute: a node that was removed leaves Ray then; else see where it runs, by its address"
+_AGAIN = "the cluster tries it again by itself; make room for it, or have fewer: rayllm nodes scale"
 _GIVEN_UP = "wait a minute, until Ray gives it up; start it again: rayllm up"
 
 
@@ -61,7 +63,8 @@ def _told(machine: PlatformNode, node: Node) -> tuple[str, str]:
         return "", ""
     if alive:
         return f"it is {machine.state}{more}, and Ray still has it", _GIVEN_UP
-    return f"it is {machine.state}{more}", f"what it wrote: {look}; start it again: rayllm up"
+    cure = _AGAIN if machine.state in _NOT_MADE else f"what it wrote: {look}; start it again: rayllm up"
+    return f"it is {machine.state}{more}", cure
 
 
 def _why(node: Node) -> str:
