@@ -21,6 +21,15 @@ def test_it_is_found() -> None:
     assert isinstance(backend.open(CaiOptions()), ClusterBackend)
 
 
+def test_where_the_endpoint_will_be() -> None:
+    """At the subdomain, else at the deployment's name; nobody is asked."""
+    endpoint = Plugins.discover().backends["cai"].endpoint
+    assert endpoint
+    options = CaiOptions(host="https://ml.example.com", key="k" * 40)
+    assert endpoint(options, "team") == "https://team.ml.example.com"
+    assert endpoint(options.model_copy(update={"subdomain": "llm"}), "team") == "https://llm.ml.example.com"
+
+
 def test_a_workspace_that_is_well(cai: Cai) -> None:
     """Its address, the key's user, the project; with few requests that change nothing."""
     options = CaiOptions(host=cai.fake.url, key=cai.fake.key, project="llm")

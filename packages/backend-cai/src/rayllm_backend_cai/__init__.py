@@ -22,6 +22,14 @@ def check_cai(options: CaiOptions) -> Iterable[Check]:
     return checks(options)
 
 
+def endpoint_of(options: CaiOptions, name: str) -> str:
+    """Where a workspace has an application of this subdomain."""
+    from rayllm_backend_cai.checks import workspace_of
+    from rayllm_backend_cai.steps.rules import subdomain_of
+
+    return workspace_of(options).application_url(subdomain_of(name, options))
+
+
 @hookimpl
 def rayllm_backends() -> Iterable[Backend[CaiOptions]]:
     """Offer the backend `cai`."""
@@ -32,6 +40,7 @@ def rayllm_backends() -> Iterable[Backend[CaiOptions]]:
             options=CaiOptions,
             open=open_cai,
             check=check_cai,
+            endpoint=endpoint_of,
             capabilities={"create", "nodes", "prepares"},
         )
     ]

@@ -189,6 +189,9 @@ class Backend(Generic[OptionsT]):
 
     check: Callable[[OptionsT], Iterable[Check]] | None = None
     """What `rayllm doctor` looks at on the operator's machine, for these options; quick, changes nothing."""
+    endpoint: Callable[[OptionsT, str], str] | None = None
+    """Where clients will reach the gateway of the cluster of this name, without `/v1`, if the platform gives it an
+    address and `gateway.host` and `gateway.port` don't; asks nobody."""
 
 
 AnyBackend = Backend[Any]

@@ -94,6 +94,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "open": _FUNCTION,
         "capabilities": _WORDS,
         "check": _FUNCTION_OR_NONE,
+        "endpoint": _FUNCTION_OR_NONE,
     },
     ModelSource: {
         "scheme": _TEXT,

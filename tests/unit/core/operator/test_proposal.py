@@ -55,6 +55,17 @@ def test_against_a_cluster(opened: Open, cluster: Cluster, dashboard: FakeDashbo
     assert [b.name for b in second.bundles] == [b.name for b in first.bundles]
 
 
+def test_the_platform_gives_the_address(opened: Open, cluster: Cluster) -> None:
+    """What the file says of it is not shown, be there a cluster or none."""
+    session = opened()
+    backend = replace(session.checked.backend, endpoint=lambda _, name: f"https://{name}.example.com")
+    session.checked = replace(session.checked, backend=backend)
+    for there in (None, cluster):
+        changes = {change.name: change.summary for change in propose(session, there).changes}
+        assert changes["gateway"] == "https://demo.example.com"
+        assert "https" not in changes["small"]
+
+
 def test_a_name_that_begins_as_ours(opened: Open, cluster: Cluster, dashboard: FakeDashboard) -> None:
     """Another deployment."""
     dashboard.serve.put({"applications": [{"name": "demo-b--m", "deployments": [{"name": "engine"}]}]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rayllm.backends import Cluster, Node
 from rayllm.cluster.bundle import Bundle, build
@@ -16,6 +16,7 @@ from rayllm.deployment.memory import MemoryEstimate, estimates
 from rayllm.deployment.plan import Change, plan
 from rayllm.deployment.serve_config import Json, deployed_apps, gateway_app, merge, model_app
 from rayllm.deployment.session import Session
+from rayllm.deployment.watch import GATEWAY
 from rayllm.plugins import Plugins
 from rayllm.serving.spec import GATEWAY_APP, app_name
 
@@ -51,7 +52,7 @@ def propose(session: Session, cluster: Cluster | None) -> Proposal:
     if cluster is None or cluster.state != "ready":
         apps = _apps(session, code, 0, {"applications": {}})
         memory = estimates(session, [], {})
-        return Proposal(bundles, plan(apps, {}), apps, [], [], memory)
+        return Proposal(bundles, _changes(session, apps, {}), apps, [], [], memory)
     with ServeApi.of(cluster) as api:
         details, nodes, hardware = api.details(), api.nodes(), api.hardware()
     port = (details.get("http_options") or {}).get("port", cluster.serve_port)
@@ -61,7 +62,15 @@ def propose(session: Session, cluster: Cluster | None) -> Proposal:
     # Where nodes come on demand, those that are there say nothing of those that will be.
     memory = estimates(session, [] if cluster.elastic else alive, deployed)
     problems = misfits(session.checked.config.models, nodes)
-    return Proposal(bundles, plan(apps, deployed), apps, nodes, problems, memory)
+    return Proposal(bundles, _changes(session, apps, deployed), apps, nodes, problems, memory)
+
+
+def _changes(session: Session, apps: dict[str, Json], deployed: dict[str, Json]) -> list[Change]:
+    """What differs, with the gateway's address as its clients will have it."""
+    changes, url = plan(apps, deployed), session.endpoint()
+    if url is None:
+        return changes
+    return [replace(one, summary=url) if one.name == GATEWAY and one.summary else one for one in changes]
 
 
 def render(session: Session) -> Json:

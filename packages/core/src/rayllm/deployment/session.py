@@ -95,6 +95,16 @@ class Session:
             _require(found is None or isinstance(found, Cluster), found, "a Cluster or None")
         return self._placed(found) if found else None
 
+    def endpoint(self) -> str | None:
+        """Where clients will reach the gateway, if the platform decides that; None where the file does."""
+        backend = self.checked.backend
+        if backend.endpoint is None:
+            return None
+        with self._calling("endpoint"):
+            found: Any = backend.endpoint(self.checked.backend_options, self.name)
+            _require(isinstance(found, str), found, "an address")
+        return str(found)
+
     def find_ready(self) -> Cluster:
         """The cluster, if it can be talked to.
 
