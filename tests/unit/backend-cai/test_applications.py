@@ -216,6 +216,15 @@ def _listens(cai: Cai, name: str) -> bool:
         return False
 
 
+def test_what_is_gone_holds_no_subdomain(cai: Cai) -> None:
+    """From the moment on that no list shows it, though its processes still end."""
+    cai.fake.clock.freeze()
+    first = cai.start(script="wait.py", status="starting")
+    cai.client.applications.delete(cai.project, first.id)
+    assert cai.client.applications.all(cai.project) == []
+    assert cai.client.applications.create(cai.project, cai.new()).id != first.id
+
+
 def test_over_quota(cai: Cai) -> None:
     """Refused at once, or waiting until there is room, as the workspace has it."""
     cai.settings.limits = Limits(cpu=2, memory=4)

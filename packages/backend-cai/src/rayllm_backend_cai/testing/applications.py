@@ -30,7 +30,7 @@ def find(world: World, project: str, application: str) -> tuple[Project, Item]:
     """
     of = world.project(project)
     item = of.applications.get(application)
-    if item is None or (item.gone is not None and item.gone <= world.clock.now()):
+    if item is None or _is_gone(world, item):
         raise absent(f"application {application}")
     return of, item
 
@@ -116,7 +116,7 @@ def owner(world: World, subdomain: str) -> tuple[Project, Item] | None:
         (project, item)
         for project in world.projects.values()
         for item in project.applications.values()
-        if item.row["subdomain"] == subdomain
+        if item.row["subdomain"] == subdomain and not _is_gone(world, item)
     )
     return next(found, None)
 
@@ -174,6 +174,11 @@ async def _delete(world: World, project: Project, item: Item, moment: float) -> 
         await asyncio.wait([item.task])
     await world.clock.until(moment)
     project.applications.pop(item.row["id"], None)
+
+
+def _is_gone(world: World, item: Item) -> bool:
+    """Whether it is in no list any more; its processes may take a moment longer to end."""
+    return item.gone is not None and item.gone <= world.clock.now()
 
 
 def _cancel(item: Item) -> None:
