@@ -179,7 +179,8 @@ def integration(session: nox.Session) -> None:
 @nox.session(tags=["tests"])
 def e2e(session: nox.Session) -> None:
     """Real engines behind it all, ours and those of the examples, asked by the OpenAI client."""
-    install(session, *PACKAGES, *PLUGIN_EXAMPLES, "anthropic", "openai", "pytest")
+    ours = (part for path in PACKAGES for part in ("-e", with_testing(path)))
+    install(session, *ours, *PLUGIN_EXAMPLES, "anthropic", "openai", "pytest")
     session.env["RAYLLM_TEST_HOME"] = kept_home(session)
     engines = [str(path / "tests") for path in PLUGIN_EXAMPLES if "-engine-" in path.name]  # with their processes, here
     pytest(session, "tests/e2e", *engines)
