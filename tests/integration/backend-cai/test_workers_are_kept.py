@@ -258,6 +258,8 @@ def test_a_head_that_starts_anew_keeps_every_worker(cluster: Cluster) -> None:
     """To its Ray every node of the last life is dead, at another address; none is made or removed for that."""
     cluster.serve(one=needs("Y1"))
     cluster.until("it serves", lambda: cluster.ask("one"))
+    # until its replica is back the range's worker is idle, which on a busy machine may take longer than it may be
+    cluster.want(cluster.wanted.model_copy(update={"idle_minutes": 5}))
     before, count, epoch = cluster.ids(), cluster.creates(), cluster.read(HeadRecord, "head.json").epoch
     cluster.cai.client.applications.restart(cluster.cai.project, before["kept"])
     cluster.until("it is another head", lambda: cluster.read(HeadRecord, "head.json").epoch != epoch)
