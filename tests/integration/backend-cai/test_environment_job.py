@@ -56,7 +56,7 @@ def test_it_is_made_once(nodes: Nodes) -> None:
     assert nodes.record["state"] == "succeeded"
     assert "everything is there" in nodes.cai.fake.log(JOB)
     nodes.cai.calls.clear()
-    assert nodes.ensure(wanted) == []
+    assert nodes.ensure(wanted) == [("environment", "ready")]
     (call,) = nodes.cai.calls
     assert (call.method, call.path.partition("/files")[2]) == ("GET", f"/.rayllm%2Fserving%2F{wanted.digest}")
 
@@ -68,7 +68,7 @@ def test_models_whose_engines_need_environments(nodes: Nodes) -> None:
     assert told[-3:] == [*[("environment b", "tiny-cuda-1 · 3 GB free")] * 2, ("environment", "ready")]
     assert f"environment a: building {nodes.folder}/.rayllm" in nodes.logged
     nodes.cai.calls.clear()
-    assert nodes.ensure(wanted, models) == []
+    assert nodes.ensure(wanted, models) == [("environment", "ready")]
     assert len(nodes.cai.calls) == 1
 
 

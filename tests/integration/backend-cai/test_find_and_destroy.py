@@ -124,6 +124,7 @@ def test_scale_of_two_at_once(ops: Operators) -> None:
 def test_a_scale_while_it_comes_up(ops: Operators) -> None:
     """Workers are no longer waited for that somebody else has put off."""
     ops.misfortune("demo-w-1", "ConnectionError: no head there")
+    (ops.folder / ".watchful").touch()
 
     def meanwhile(step: str, detail: str, *, done: bool = False) -> None:
         ops.progress(step, detail, done=done)
