@@ -68,7 +68,7 @@ class TestLocal(BackendConformance):
         "rayllm_backend_local.backend.write_private",
         "rayllm_backend_local.backend._launch",
         "rayllm_backend_local.leftovers.sweep",
-        "rayllm_backend_local.dashboard.answers",
+        "rayllm.serving.ray_dashboard.answers",
     )
 
     @pytest.fixture(scope="class")

@@ -90,7 +90,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     monkeypatch.setenv("RAYLLM_RUN", str(tmp_path / "run"))
     monkeypatch.setattr(Pod, "local", property(lambda self: tmp_path / f"rl-{self.engine}"))
     monkeypatch.setattr(head, "Door", NoDoor)
-    monkeypatch.setattr("rayllm_backend_cai.node.dashboard.alive_nodes", lambda *_: ["demo"])
+    monkeypatch.setattr("rayllm.serving.ray_dashboard.alive_nodes", lambda *_: ["demo"])
     shape = Shape(cpus=1, memory=4, runtime="image")
     Wanted(name="demo", subdomain="demo", code="c", serving="s", head=shape).write(
         tmp_path / "clusters/demo/wanted.json"

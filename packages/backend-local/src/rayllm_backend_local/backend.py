@@ -14,12 +14,13 @@ from typing import Literal
 from rayllm import Cluster, ClusterBackend, ClusterError, ClusterSpec, Progress
 from rayllm.backends import gateway_url
 from rayllm.faults import is_full
+from rayllm.serving import ray_dashboard
 from rayllm.serving.haproxy.port_claim import PortClaim
 from rayllm.serving.prepare.clean_environ import clean_environ
 from rayllm.serving.prepare.room import require_room
 from rayllm.serving.processes.file_lock import locked
 from rayllm.serving.processes.supervised import OWNER
-from rayllm_backend_local import dashboard, leftovers, processes
+from rayllm_backend_local import leftovers, processes
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.ray_command import LOOPBACK
 from rayllm_backend_local.state import Folder, State, Wanted, last_lines, write_private
@@ -117,7 +118,7 @@ def _judge(folder: Folder, state: State) -> tuple[Literal["ready", "starting", "
         return "failed", "its background service was killed, or the machine restarted; start it again"
     if state.stage == "starting":
         return "starting", f"{state.reason}, for {time.time() - state.since:.0f} s now"
-    if not dashboard.answers(state.dashboard_port, folder.token()):
+    if not ray_dashboard.answers(state.dashboard_port, folder.token()):
         return "starting", "Ray's dashboard does not answer"
     return "ready", ""
 

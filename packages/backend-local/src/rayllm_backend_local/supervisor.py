@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
+from rayllm.serving import ray_dashboard
 from rayllm.serving.prepare.clean_environ import clean_environ
 from rayllm.serving.processes.ports import hold_port
 from rayllm.serving.processes.supervised import Supervised
-from rayllm_backend_local import dashboard, ray_command
+from rayllm_backend_local import ray_command
 from rayllm_backend_local.options import LocalOptions
 from rayllm_backend_local.processes import identity
 from rayllm_backend_local.state import Folder, last_lines
@@ -130,7 +131,7 @@ class Supervisor:
     def _await_nodes(self, count: int, since: float) -> None:
         """Wait until `count` nodes of this life are alive, or the service is to stop."""
         token = self._folder.token()
-        while (alive := dashboard.alive_nodes(self._state.dashboard_port, token, since)) < count:
+        while (alive := len(ray_dashboard.alive_nodes(self._state.dashboard_port, token, since))) < count:
             if self.stopping.wait(_POLL_S):
                 return
             self._check_head()

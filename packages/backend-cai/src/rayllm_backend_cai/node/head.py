@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 
+from rayllm.serving import ray_dashboard
 from rayllm.serving.haproxy.door import Door
 from rayllm.serving.processes.ports import hold_port
-from rayllm_backend_cai.node import dashboard, ports, ray_command, storage
 from rayllm_backend_cai.node import environ as environments
+from rayllm_backend_cai.node import ports, ray_command, storage
 from rayllm_backend_cai.node.keeping import Keeping
 from rayllm_backend_cai.node.node import LOOK_S, POLL_S, START_S, Node, RayEndedError
 from rayllm_backend_cai.node.pod import Pod
@@ -127,7 +128,7 @@ class Head(Node):
         Raises:
             RayEndedError: it does not.
         """
-        while self.pod.node not in dashboard.alive_nodes(self._dashboard, token, since):
+        while self.pod.node not in ray_dashboard.alive_nodes(self._dashboard, token, since):
             self.check()
             if time.time() > since + START_S:
                 raise RayEndedError(f"Ray did not answer within {START_S:g} s\n{self.ray.last_words()}")

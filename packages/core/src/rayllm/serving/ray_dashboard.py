@@ -1,4 +1,4 @@
-"""The few questions that the local backend asks Ray's dashboard, with the standard library alone."""
+"""The few questions that who keeps Ray's head asks its dashboard on this machine, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from rayllm_backend_local.ray_command import LOOPBACK
+_LOOPBACK = "127.0.0.1"
 
 
 def answers(port: int, token: str) -> bool:
@@ -14,19 +14,19 @@ def answers(port: int, token: str) -> bool:
     return _ask(port, token, "/api/version") is not None
 
 
-def alive_nodes(port: int, token: str, since: float) -> int:
-    """How many nodes that started after `since` (seconds since 1970) are alive; 0 while the dashboard does not answer.
+def alive_nodes(port: int, token: str, since: float) -> list[str]:
+    """Names of the nodes that started after `since` (seconds since 1970) and are alive; none while it does not answer.
 
     A head that comes back counts its predecessor's nodes as alive until it has missed them for a while.
     """
     answer = _ask(port, token, "/api/v0/nodes?detail=1&limit=1000")
     rows = answer["data"]["result"]["result"] if answer else []
-    return sum(row["state"] == "ALIVE" and row["start_time_ms"] >= since * 1000 for row in rows)
+    return [row["node_name"] for row in rows if row["state"] == "ALIVE" and row["start_time_ms"] >= since * 1000]
 
 
 def _ask(port: int, token: str, path: str, timeout_s: float = 5.0) -> Any:
     """The answer to a GET as JSON; None if there is none."""
-    connection = HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+    connection = HTTPConnection(_LOOPBACK, port, timeout=timeout_s)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
