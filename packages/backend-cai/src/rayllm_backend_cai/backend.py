@@ -14,6 +14,7 @@ from rayllm_backend_cai.api.records import Project
 from rayllm_backend_cai.checks import workspace_of
 from rayllm_backend_cai.cluster_report import ALIVE, Records, report
 from rayllm_backend_cai.options import CaiOptions
+from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.keeper_words import keeper_record, lacking
 from rayllm_backend_cai.steps.keys import Ingress, ingress_of
@@ -31,6 +32,29 @@ class Found:
     project: Project
     place: Place
     ingress: Ingress
+
+    def wanted(self) -> Wanted | None:
+        """What the cluster should be; None if nobody wants it."""
+        return stored_wanted(self.place.client, self.place.project, self.place.name)
+
+    def cluster(self, wanted: Wanted | None) -> Cluster | None:
+        """The cluster as it is, where this is wanted; None if there is none."""
+        place, client = self.place, self.place.client
+        there = place.applications()
+        if not there and wanted is None:
+            return None
+        ended = any(one.status not in ALIVE for one in there)
+        fewer = wanted is not None and lacking(there, wanted, most=True)
+        return report(
+            client.workspace,
+            self.ingress,
+            place.name,
+            applications=there,
+            wanted=wanted,
+            records=Records.read(shared.cluster_folder(place.name), Disk(client, place.project).read),
+            usage=client.account.usage({"name": place.name}) if ended else (),  # of its nodes: their names begin so
+            kept=keeper_record(place) if fewer else None,
+        )
 
 
 class CaiBackend(ClusterBackend):
@@ -54,25 +78,7 @@ class CaiBackend(ClusterBackend):
         One more where a node has ended, and one where there could be more workers: the head may know why there are not.
         """
         with self._found(name) as found:
-            if found is None:
-                return None
-            place, client = found.place, found.place.client
-            there = place.applications()
-            wanted = stored_wanted(client, place.project, name)
-            if not there and wanted is None:
-                return None
-            ended = any(one.status not in ALIVE for one in there)
-            fewer = wanted is not None and lacking(there, wanted, most=True)
-            return report(
-                client.workspace,
-                found.ingress,
-                name,
-                applications=there,
-                wanted=wanted,
-                records=Records.read(shared.cluster_folder(name), Disk(client, place.project).read),
-                usage=client.account.usage({"name": name}) if ended else (),  # of its nodes: their names begin so
-                kept=keeper_record(place) if fewer else None,
-            )
+            return found.cluster(found.wanted()) if found else None
 
     def destroy(self, name: str, progress: Progress) -> None:
         """Remove the applications and the cluster's folder; what else goes, the option `on_down` says."""
@@ -85,8 +91,8 @@ class CaiBackend(ClusterBackend):
     def scale(self, name: str, group: str, count: int, progress: Progress) -> None:
         """Write how many are wanted; the head makes and drains workers. Returns when that is done."""
         with self._found(name) as found:
-            wanted = stored_wanted(found.place.client, found.place.project, name) if found else None
-            cluster = self.find(name)
+            wanted = found.wanted() if found else None
+            cluster = found.cluster(wanted) if found else None
             if found is None or wanted is None or cluster is None:
                 raise ClusterError(f"{name} is not running", cure="start it: rayllm up")
             if group not in wanted.groups:
