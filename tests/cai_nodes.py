@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tests.cai import Cai
 from tests.conftest import until
 
@@ -55,6 +56,14 @@ def plant_python(environment: Path, script: str) -> None:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     (environment / shared.READY).write_text("{}")
+
+
+def argv_of(process: psutil.Process) -> list[str]:
+    """A process's command line; empty if it is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 @dataclass

@@ -13,7 +13,8 @@ from http.client import HTTPConnection, HTTPException
 import psutil
 import pytest
 from tests.cai import Cai
-from tests.cai_nodes import Nodes
+from tests.cai_cluster import Operators, operators
+from tests.cai_nodes import Nodes, argv_of
 from tests.conftest import until
 
 from rayllm.cluster.serve_api import ServeApi
@@ -45,7 +46,7 @@ class Served(Nodes):
         port = next(
             int(word.partition("=")[2])
             for process in self.cai.fake.pod(self.head).processes()
-            for word in _command(process)
+            for word in argv_of(process)
             if word.startswith("--dashboard-port=")
         )
         return ServeApi(f"http://127.0.0.1:{port}", (self.folder / "token").read_text())
@@ -97,17 +98,24 @@ class Served(Nodes):
     def process(self, node: str, *words: str) -> psutil.Process:
         """The process of a node's pod whose command line has these words."""
         for process in self.cai.fake.pod(node).processes():
-            line = " ".join(_command(process))
+            line = " ".join(argv_of(process))
             if all(word in line for word in words):
                 return process
         raise AssertionError(words)
 
 
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:  # gone meanwhile
-        return []
+@pytest.fixture
+def ops() -> Iterator[Operators]:
+    """A workspace of each test's own, whose nodes are stubs."""
+    with operators() as there:
+        yield there
+
+
+@pytest.fixture
+def client(ops: Operators) -> Iterator[CaiClient]:
+    """Another person's, beside the operator's."""
+    with CaiClient(ops.fake.workspace) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,10 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cai_cluster import SMALL, THREE_WORKERS, Operators, operators
+from tests.cai_cluster import SMALL, THREE_WORKERS, Operators
 
 from rayllm import Cluster, ClusterError, InputError, RayllmError
 from rayllm.cluster.serve_api import ServeApi
@@ -24,13 +23,6 @@ READING = ("/auth/validate_key", ":download")
 """Ends of paths that are only read from, though they are asked by POST."""
 MOST_CALLS = 40
 OWN_S = 15.0
-
-
-@pytest.fixture
-def ops() -> Iterator[Operators]:
-    """A workspace of each test's own."""
-    with operators() as there:
-        yield there
 
 
 def listed(calls: list[Asked]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cai_cluster import NAME, SMALL, Operators, operators
+from tests.cai_cluster import NAME, SMALL, Operators
 from tests.conftest import until
 
 from rayllm import Cluster, ClusterError
@@ -21,20 +20,6 @@ from rayllm_backend_cai.testing import Fault, Limits
 
 WORKER: dict[str, Any] = {"workers": {"w": SMALL}}
 WHOLE = [" running", "-w-1 running", "folder"]
-
-
-@pytest.fixture
-def ops() -> Iterator[Operators]:
-    """A workspace of each test's own."""
-    with operators() as there:
-        yield there
-
-
-@pytest.fixture
-def client(ops: Operators) -> Iterator[CaiClient]:
-    """Another person's, beside the operator's."""
-    with CaiClient(ops.fake.workspace) as opened:
-        yield opened
 
 
 def test_a_script_that_ends_at_once(ops: Operators) -> None:

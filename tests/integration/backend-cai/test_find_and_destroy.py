@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cai_cluster import NAME, SMALL, Operators, operators
+from tests.cai_cluster import NAME, SMALL, Operators
 
 from rayllm import ClusterError, ClusterSpec, InputError
 from rayllm_backend_cai import shared
@@ -20,20 +19,6 @@ from rayllm_backend_cai.testing import Fault
 WORKER: dict[str, Any] = {"workers": {"w": SMALL}}
 FEW_CALLS = 6
 """One of them since there could be more workers."""
-
-
-@pytest.fixture
-def ops() -> Iterator[Operators]:
-    """A workspace of each test's own."""
-    with operators() as there:
-        yield there
-
-
-@pytest.fixture
-def client(ops: Operators) -> Iterator[CaiClient]:
-    """Another person's, beside the operator's."""
-    with CaiClient(ops.fake.workspace) as opened:
-        yield opened
 
 
 def test_find(ops: Operators) -> None:

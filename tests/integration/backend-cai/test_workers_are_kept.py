@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any, TypeVar
 
-import psutil
 import pytest
 from tests.cai import Cai
-from tests.cai_nodes import CODE, SERVING, plant
+from tests.cai_nodes import CODE, SERVING, argv_of, plant
 from tests.conftest import until
 
 from rayllm.cluster.serve_api import ServeApi
@@ -183,17 +182,10 @@ class Cluster:
 
     def _dashboard(self) -> int:
         for process in self.cai.fake.pod("kept").processes():
-            for word in _command(process):
+            for word in argv_of(process):
                 if word.startswith("--dashboard-port="):
                     return int(word.partition("=")[2])
         raise AssertionError("the head runs no Ray")
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:  # gone meanwhile
-        return []
 
 
 @pytest.fixture(scope="module")
