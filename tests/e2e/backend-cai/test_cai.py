@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples/cai.yaml"
 HEAD = "team-llm"
 UP_S, AGAIN_S = 900, 240
 KEY = "sk-rayllm-of-the-whole-way"
+STORY: Any = [{"role": "user", "content": "Tell me a long story."}]
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
 _PASSED = ("PIP_", "UV_", "HTTP", "http", "SSL_CERT")
 """Of this machine's environment, what its administrator would set for a workspace: how packages are found."""
@@ -45,20 +47,30 @@ class Operator(Rayllm):
             project = client.projects.named("llm-serving")[0]
             return {one.name: one for one in client.applications.all(project.id)}
 
-    def ask(self, **options: Any) -> str:
-        """The model's answer, by the client that applications use."""
-        with openai.OpenAI(
+    def client(self) -> openai.OpenAI:
+        """The client that applications use."""
+        return openai.OpenAI(
             base_url=f"http://{HEAD}.{self.fake.url.removeprefix('http://')}/v1",
             api_key=self.fake.key,
             default_headers={"x-api-key": KEY},
             http_client=openai.DefaultHttpxClient(proxy=self.fake.url),
             max_retries=0,
-            **options,
-        ) as client:
-            answer = client.chat.completions.create(
-                model="smollm2", messages=CAPITAL, temperature=0, max_tokens=16, timeout=120
-            )
+            timeout=120,
+        )
+
+    def ask(self) -> str:
+        """The model's answer."""
+        with self.client() as client:
+            answer = client.chat.completions.create(model="smollm2", messages=CAPITAL, temperature=0, max_tokens=16)
         return answer.choices[0].message.content or ""
+
+    def listen(self, heard: list[str]) -> None:
+        """Have a long story told, word by word, until it ends."""
+        with self.client() as client:
+            chunks = client.chat.completions.create(
+                model="smollm2", messages=STORY, max_tokens=900, stream=True, extra_body={"ignore_eos": True}
+            )
+            heard.extend(chunk.choices[0].delta.content or "" for chunk in chunks)
 
     def answers(self) -> str | None:
         """The same, None while nobody answers."""
@@ -153,13 +165,24 @@ def states(rayllm: Operator) -> dict[str, str]:
     return {node["name"]: node["state"] for node in nodes}
 
 
+def test_a_head_that_is_killed_under_load(rayllm: Operator) -> None:
+    """Who listens is told at once, none waits forever; the commands say what the platform says of it."""
+    heard: list[list[str]] = [[] for _ in range(4)]
+    with ThreadPoolExecutor(len(heard)) as pool:
+        told = [pool.submit(rayllm.listen, words) for words in heard]
+        until("all are being told something", lambda: all(heard), 60)
+        rayllm.fake.pod(HEAD).kill()
+        for one in told:
+            assert isinstance(one.exception(timeout=30), (openai.APIError, httpx.TransportError))
+    until("it is seen", lambda: rayllm.applications()[HEAD].status == "failed", 30)
+    assert "failed" in rayllm("status", status=1)
+
+
 def test_a_head_that_is_started_again(rayllm: Operator) -> None:
     """Elsewhere in the workspace, where it serves what was served, and its workers join it."""
-    project = rayllm.applications()[HEAD]
+    head = rayllm.applications()[HEAD]
     with CaiClient(rayllm.fake.workspace) as client:
-        of = client.projects.named("llm-serving")[0].id
-        client.applications.restart(of, project.id)
-    until("the head was stopped", lambda: rayllm.answers() is None, 60)
+        client.applications.restart(client.projects.named("llm-serving")[0].id, head.id)
     assert "Paris" in (until("the model answers again", rayllm.answers, AGAIN_S) or "")
     until("all nodes are back", lambda: rayllm.is_ready() and set(states(rayllm).values()) == {"alive"}, AGAIN_S)
 

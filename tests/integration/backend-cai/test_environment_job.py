@@ -22,6 +22,9 @@ from rayllm_backend_cai.api import CaiClient, KeyRefusedError, QuotaError
 from rayllm_backend_cai.environment_job import Environments
 from rayllm_backend_cai.testing import Limits
 
+CHECKING = "environment", "checking that tiny_slow can be imported"
+"""What a person is shown while the slow module is imported."""
+
 
 @pytest.fixture
 def cai() -> Iterator[Cai]:
@@ -178,11 +181,12 @@ def test_the_key_ends_meanwhile(nodes: Nodes, pool: ThreadPoolExecutor) -> None:
     with CaiClient(replace(fake.workspace, key=other)) as client:
         first = pool.submit(nodes.ensure, SLOWLY, None, client)
         nodes.wait_for_the_import()
+        until("it is shown", lambda: CHECKING in nodes.told, 10)
         fake.revoke(other)
         with pytest.raises(KeyRefusedError, match="make a new key"):
             first.result(30)
     again = pool.submit(nodes.ensure, SLOWLY)
-    until("it follows", lambda: nodes.told.count(("environment", "checking that tiny_slow can be imported")) == 2, 10)
+    until("it follows", lambda: nodes.told.count(CHECKING) == 2, 10)
     nodes.open_the_gate()
     again.result(30)
     (job,) = nodes.cai.client.jobs.all(nodes.cai.project)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.cai_cluster import NAME, SMALL, Operators
+from tests.conftest import until
 
 from rayllm import ClusterError, ClusterSpec, InputError
 from rayllm_backend_cai import shared
@@ -175,7 +176,7 @@ def test_destroy_of_anything(ops: Operators, client: CaiClient) -> None:
     assert ops.made() == []
     assert sorted(one.name for one in client.applications.all(ops.project)) == ["demo-2", "demo-x-1"]
     assert client.jobs.all(ops.project) == []
-    assert not ops.fake.pod("demo-environment").processes()
+    until("the job's run is gone", lambda: not ops.fake.pod("demo-environment").processes(), 10)
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])

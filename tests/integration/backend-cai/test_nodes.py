@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 from typing import Any
 
+from tests.cai_nodes import argv_of
 from tests.conftest import until
 
 from rayllm_backend_cai.shared import NodeRecord
@@ -130,16 +131,18 @@ def test_two_heads(cluster: Any) -> None:
     head = cluster.made[cluster.head]
     cluster.cai.client.applications.stop(cluster.cai.project, head.id)
     cluster.cai.wait(head, "stopped")
+    cluster.cai.settings.polling_s = 600  # it is seen as STARTING, though the door answers
     cluster.start(cluster.head)
     orphan = cluster.cai.fake.pod(cluster.head)
     until("the first has Ray's records", lambda: "starting Ray" in cluster.cai.fake.log(cluster.head), 60)
     cluster.cai.client.applications.restart(cluster.cai.project, head.id)
+    cluster.cai.settings.polling_s = 0.1
     assert orphan.processes(), "the stand-in left nothing behind"
     cluster.await_ready(cluster.head)
     assert cluster.at().epoch != before.epoch
     assert cluster.at().address == cluster.cai.fake.pod(cluster.head).address
-    assert "taken over" in orphan.log.read_text()
-    assert not [one for one in orphan.processes() if "gcs_server" in " ".join(one.cmdline())]
+    until("the first gives way", lambda: "taken over" in orphan.log.read_text(), 30)
+    assert not [one for one in orphan.processes() if "gcs_server" in " ".join(argv_of(one))]
     answers(cluster, "any")
 
 

@@ -213,6 +213,31 @@ def test_health_tells_the_record(running: Running) -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/other").status_code == 404
 
 
+def test_a_disk_that_hangs(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network disk does: what runs goes on, the platform gets its answers, and news are followed afterwards."""
+    running.head("10.0.0.1")
+    running.says("ready")
+    read, hung, gate = HeadRecord.read, threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> HeadRecord | None:
+        hung.set()
+        gate.wait(30)
+        return read(path)
+
+    monkeypatch.setattr(HeadRecord, "read", slowly)
+    port = free_port()
+    try:
+        with HealthDoor(port, lambda: running.own.record):
+            running.head("10.0.0.2")
+            assert hung.wait(10)
+            answer = httpx.get(f"http://127.0.0.1:{port}/health")
+        assert (answer.status_code, answer.json()["state"]) == (200, "ready")
+        assert running.ray.starts == ["10.0.0.1:6379"]
+    finally:
+        gate.set()
+    until("it has followed", lambda: running.ray.starts == ["10.0.0.1:6379", "10.0.0.2:6379"], 10)
+
+
 def test_a_record_that_can_not_be_read_just_now(tmp_path: Path) -> None:
     """What was read last counts, also where the file is just being replaced."""
     path = tmp_path / "head.json"

@@ -17,8 +17,6 @@ from rayllm_backend_cai.testing.world import Item, Json, Project, World, person
 POLLING = "CDSW_APP_POLLING_ENDPOINT"
 LOOK_S = 0.02
 """Real seconds between looks at a process."""
-POLL_S = 0.1
-"""Real seconds between polls of an application that is starting."""
 _SUBDOMAIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -134,7 +132,7 @@ async def _live(world: World, project: Project, item: Item) -> None:
     while workload.pod.look(limited=world.settings.memory_limits) is None:
         await asyncio.sleep(LOOK_S)
         polled += LOOK_S
-        if item.row["status"] == "APPLICATION_STARTING" and polled >= POLL_S:
+        if item.row["status"] == "APPLICATION_STARTING" and polled >= world.settings.polling_s:
             polled = 0.0
             if await _ready(world, item):
                 item.row |= {"status": "APPLICATION_RUNNING", "running_at": world.stamp()}

@@ -135,9 +135,10 @@ class Pod:
         if self._process is None or self.end:
             return []
         try:
-            return psutil.Process(self._process.reaper_pid).children(recursive=True)
+            there = psutil.Process(self._process.reaper_pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return [process for process in there if _runs(process)]
 
     def kill(self, *, oom: bool = False) -> None:
         """Kill its script as the kernel does, for lack of memory or by another hand."""
@@ -175,6 +176,14 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    """False of one that has ended, whether or not its parent has asked how."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _held(process: psutil.Process) -> int:

@@ -27,6 +27,8 @@ class Settings(BaseModel):
     # Delays, in seconds of the fake's clock
     starting_s: float = 0.0
     """Between a start and the script's process: a node is found, the image is pulled."""
+    polling_s: float = 0.1
+    """An application that is STARTING is asked that often whether it is up; in real seconds."""
     stopping_s: float = 0.0
     """An application or a run is STOPPING that long after its processes are gone."""
     deleting_s: float = 0.0
