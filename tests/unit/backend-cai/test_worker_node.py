@@ -217,14 +217,14 @@ def test_a_disk_that_hangs(running: Running, monkeypatch: pytest.MonkeyPatch) ->
     """As a network disk does: what runs goes on, the platform gets its answers, and news are followed afterwards."""
     running.head("10.0.0.1")
     running.says("ready")
-    read, hung, gate = HeadRecord.read, threading.Event(), threading.Event()
+    read, hung, gate = HeadRecord.model_validate_json, threading.Event(), threading.Event()
 
-    def slowly(path: Path) -> HeadRecord | None:
+    def slowly(content: bytes) -> HeadRecord:
         hung.set()
         gate.wait(30)
-        return read(path)
+        return read(content)
 
-    monkeypatch.setattr(HeadRecord, "read", slowly)
+    monkeypatch.setattr(HeadRecord, "model_validate_json", slowly)
     port = free_port()
     try:
         with HealthDoor(port, lambda: running.own.record):
