@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +21,34 @@ from typing import Any, TypeVar
 import pytest
 
 Found = TypeVar("Found")
+PORTS = range(30100, 32700)
+LOCKS = Path(tempfile.gettempdir(), "rayllm-test-ports")
+HELD: deque[int] = deque()
+"""Locks of the ports that were given away last: the earlier ones are listened on by now, or are no longer needed."""
+MOST_HELD = 500
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on, and that nobody else is given meanwhile.
+
+    It is none of those that Linux gives to connections, nor of Ray's or RayLLM's own; other programs that run tests see
+    by its lock that it is taken.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    for port in random.sample(PORTS, len(PORTS)):
+        lock = os.open(LOCKS / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+        else:
+            HELD.append(lock)
+            if len(HELD) > MOST_HELD:
+                os.close(HELD.popleft())
+            return port
+    raise AssertionError(f"every port of {PORTS} is taken")
 
 
 def until(what: str, look: Callable[[], Found], seconds: float) -> Found:
