@@ -40,7 +40,10 @@ PLUGIN = """
     @hookimpl
     def rayllm_backends():
         for name in ("local", "far"):
-            yield Backend(name=name, summary=f"the {name} one", options=Options, open=lambda options: None)
+            where = (lambda options, name: "https://far") if name == "far" else None
+            yield Backend(
+                name=name, summary=f"the {name} one", options=Options, open=lambda options: None, endpoint=where
+            )
 
     @hookimpl
     def rayllm_model_sources():
@@ -124,6 +127,16 @@ def test_four_answers_make_a_file(terminal: Terminal) -> None:
     assert "port: 8123" in text
 
 
+def test_no_port_is_asked_for_where_the_platform_gives_it(terminal: Terminal) -> None:
+    """Three answers make the file."""
+    terminal.answer("Where shall it run [local]:", "far")
+    terminal.answer("Which engine [reader]:", "")
+    terminal.answer("Which model [", "/models/llama")
+    terminal.wait_for("Wrote rayllm.yaml (llama with reader on far). Next: rayllm up")
+    assert terminal.close() == 0
+    assert "port" not in (terminal.folder / "rayllm.yaml").read_text()
+
+
 def test_no_answer_writes_nothing(terminal: Terminal) -> None:
     """Ctrl-D is as Ctrl-C: exit status 130, as elsewhere."""
     terminal.wait_for("Where shall it run [local]:")
@@ -193,6 +206,19 @@ def test_the_backends_options_are_named() -> None:
     plugins = made_up("a")
     plugins.backends["local"] = replace(plugins.backends["local"], options=Addressed)
     assert "  # options: {}                 # its own: address\n" in Choices.of_what_is_installed(plugins).text()
+
+
+def test_no_address_where_the_platform_gives_it(tmp_path: Path) -> None:
+    """It would say nothing there."""
+    plugins = made_up("a")
+    assert "\n  port: 8000\n" in Choices.of_what_is_installed(plugins).text()
+    plugins.backends["local"] = replace(plugins.backends["local"], endpoint=lambda _, name: f"https://{name}.example")
+    text = Choices.of_what_is_installed(plugins).text()
+    assert "gateway" not in text
+    assert text.endswith("it runs on the CPU\n")
+    file = tmp_path / "rayllm.yaml"
+    file.write_text(text)
+    assert load(file, plugins, {}).unused == []
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from rayllm.cli.progress import Steps
 from rayllm.cli.status import status
 from rayllm.cli.up import up
 from rayllm.cluster.bundle import Bundle
+from rayllm.config.schema import GatewayConfig
 from rayllm.deployment import proposal, watch
 from rayllm.deployment.session import Session
 from rayllm.deployment.watch import ModelsFailedError
@@ -155,6 +156,18 @@ def test_plan(dashboard: FakeDashboard, screen: Screen) -> None:
         ["keep", "keep"],
         [too_large],
     )
+
+
+def test_plan_tells_what_says_nothing(session: Session, screen: Screen) -> None:
+    """The gateway's address in the file, where the platform gives another."""
+    checked = session.checked
+    config = checked.config.model_copy(update={"gateway": GatewayConfig(host="127.0.0.1", port=8000)})
+    backend = replace(checked.backend, endpoint=lambda _, name: f"https://{name}.example.com")
+    session.checked = replace(checked, config=config, backend=backend)
+    plan(HERE)
+    assert "  + gateway      https://demo.example.com\n" in screen()
+    said = "gateway.host and gateway.port say nothing: the backend local gives the endpoint its address\n"
+    assert screen.notes == said
 
 
 def test_plan_while_the_cluster_starts(session: Session, cluster: Cluster, screen: Screen) -> None:

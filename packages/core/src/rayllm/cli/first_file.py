@@ -26,6 +26,8 @@ models:
     source: {source}   # or a folder on the nodes: /models/llama
 {options}    # replicas: 2               # or {{min: 0, max: 4, target_ongoing: 8}}
     # resources: {{gpus: 1}}      # of each replica; without GPUs it runs on the CPU
+{gateway}"""
+GATEWAY = """\
 
 gateway:                        # the OpenAI-compatible endpoint: http://HOST:PORT/v1
   host: 127.0.0.1
@@ -53,6 +55,8 @@ class Choices:
     backend_options: tuple[str, ...] = ()
     """Names of what the backend can be told."""
     port: int = 8000
+    has_address: bool = False
+    """The backend gives the endpoint its address, so that the file has none."""
     limits_length: bool = True
     """The engine has the option `max_model_len`, by which a first model starts with little memory."""
 
@@ -75,6 +79,7 @@ class Choices:
             backend=backend,
             backend_summary=plugins.backends[backend].summary if backends else "a Ray cluster on this machine",
             backend_options=tuple(plugins.backends[backend].options.model_fields) if backends else (),
+            has_address=bool(backends and plugins.backends[backend].endpoint),
             engine=engine,
             source=EXAMPLE if reads and ("package" in plugins.sources or not engines) else FOLDER,
             limits_length="max_model_len" in options,
@@ -101,7 +106,7 @@ class Choices:
             engine=_scalar(self.engine),
             source=_scalar(self.source),
             options=OPTIONS if self.limits_length else "",
-            port=self.port,
+            gateway="" if self.has_address else GATEWAY.format(port=self.port),
         )
         lines = (re.sub(r"^( +\S+(?: \S+)?)  #", _aligned, line) for line in found.splitlines())
         return "\n".join(lines) + "\n"

@@ -16,10 +16,12 @@ def plan(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
     from rayllm.cli.opening import open_file
     from rayllm.cli.output import Output
     from rayllm.cli.plan_text import added_lines, plan_lines
+    from rayllm.cli.unused import tell_unused
     from rayllm.streams import stdout_to_stderr
 
     output = Output()
     llm = open_file(file, output)
+    tell_unused(llm.session.checked, output)
     with stdout_to_stderr():
         found = llm.plan()
     if found.unsure:

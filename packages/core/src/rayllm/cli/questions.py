@@ -40,7 +40,8 @@ def ask(choices: Choices, plugins: Plugins, output: Output) -> Choices:
         schemes = ", ".join(f"{scheme}:" for scheme in sorted(plugins.sources))
         output.note(f"  a folder on the nodes, or {schemes}")
         source = _prompt("Which model", found.source, lambda text: _source(text, plugins))
-        port = _prompt("Which port shall the endpoint have", str(found.port), _port)
+        asks = "Which port shall the endpoint have"
+        port = found.port if found.has_address else _prompt(asks, str(found.port), _port)
     except typer.Abort:
         output.note("")
         raise KeyboardInterrupt from None

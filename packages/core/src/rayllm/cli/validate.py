@@ -18,6 +18,7 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
 
     from rayllm.cli.discovery import discover
     from rayllm.cli.output import Output
+    from rayllm.cli.unused import tell_unused
     from rayllm.config import ConfigErrors, Verdict, load
     from rayllm.streams import stdout_to_stderr
 
@@ -30,6 +31,7 @@ def validate(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> None:
         if json:
             output.print_json(asdict(Verdict(str(file), valid=False, problems=error.problems)))
         raise
+    tell_unused(checked, output)
     if json:
         output.print_json(asdict(Verdict(str(file), valid=True)))
         return

@@ -63,6 +63,12 @@ class Checked:
     api_key: str | None = field(default=None, repr=False)
     """What requests from here show: `$RAYLLM_API_KEY`, else the first of `keys`."""
 
+    @property
+    def unused(self) -> Sequence[str]:
+        """Keys in the file that say nothing: where the gateway listens, where the platform decides that."""
+        written = self.config.gateway.model_fields_set if self.backend.endpoint else ()
+        return [f"gateway.{key}" for key in ("host", "port") if key in written]
+
 
 def load(
     path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ, report: FetchProgress | None = None
