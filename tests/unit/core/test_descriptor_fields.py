@@ -45,6 +45,7 @@ WRONG = [
     ("backend", "capabilities", "create", "is not a set, list or tuple of texts"),
     ("backend", "check", "no", "is neither None nor a function"),
     ("backend", "endpoint", "https://x", "is neither None nor a function"),
+    ("backend", "refuse", "no", "is neither None nor a function"),
     ("source", "summary", None, "is no text"),
     ("source", "check", None, "is not a function"),
     ("source", "fetch", "web", "is not a function"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PlatformNode,
         Preparation,
         Progress,
+        Refusal,
     )
     from rayllm.causes import explained_by
     from rayllm.checks import Check, nvidia_driver
@@ -54,6 +55,7 @@ _HOMES = {
     "rayllm.api": ("RayLLM",),
     "rayllm.backends": (
         *("Backend", "Cluster", "ClusterBackend", "ClusterSpec", "Node", "PlatformNode", "Preparation", "Progress"),
+        "Refusal",
     ),
     "rayllm.deployment.adapters": ("Adapter",),
     "rayllm.deployment.chat": ("ChatPart",),
@@ -125,6 +127,7 @@ __all__ = [
     "Progress",
     "RayLLM",
     "RayllmError",
+    "Refusal",
     "Removed",
     "ReplicaStatus",
     "Scaled",

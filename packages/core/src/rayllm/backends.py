@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
 
 from rayllm.checks import Check
 from rayllm.engines import OptionsT
+
+if TYPE_CHECKING:
+    from rayllm.config.schema import ModelConfig
 
 
 class Progress(Protocol):
@@ -174,6 +177,18 @@ class ClusterBackend(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a file asks for and no cluster of a backend could be."""
+
+    key: tuple[str | int, ...]
+    """What is wrong, by its keys in the file: `("cluster", "options", "region")`, `("gateway", "tls")`."""
+    message: str
+    """Why it can't be, behind the key's name."""
+    cure: str = ""
+    """What to write instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend(Generic[OptionsT]):
     """A kind of cluster that RayLLM can serve on, described as data."""
 
@@ -192,6 +207,10 @@ class Backend(Generic[OptionsT]):
     endpoint: Callable[[OptionsT, str], str] | None = None
     """Where clients will reach the gateway of the cluster of this name, without `/v1`, if the platform gives it an
     address and `gateway.host` and `gateway.port` don't; asks nobody."""
+    refuse: Callable[[OptionsT, ClusterSpec, Mapping[str, ModelConfig]], Iterable[Refusal]] | None = None
+    """What `ensure` would refuse, or models wait for in vain, with these options, this cluster (without secrets and
+    preparation) and these models, by name: told where the file is checked, with all else. Only what is certain without
+    asking anybody. Pure."""
 
 
 AnyBackend = Backend[Any]

@@ -95,6 +95,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "capabilities": _WORDS,
         "check": _FUNCTION_OR_NONE,
         "endpoint": _FUNCTION_OR_NONE,
+        "refuse": _FUNCTION_OR_NONE,
     },
     ModelSource: {
         "scheme": _TEXT,

@@ -78,6 +78,27 @@ BAD = {
             "    disk: bool": '    then: Callable | None = None\n    """What follows."""\n    disk: bool',
         },
     ),
+    "refuses what it takes": Bad(
+        "test_it_refuses_nothing_that_its_platform_takes",
+        "refuse yielded [Refusal(key=('cluster', 'options', 'disk'), message='it has none', cure='')]",
+        {
+            "capabilities=": "refuse=refuse, capabilities=",
+            "@hookimpl": """def refuse(options, spec, models):
+    from rayllm import Refusal
+
+    if not options.disk:
+        yield Refusal(key=("cluster", "options", "disk"), message="it has none")
+
+@hookimpl""",
+        },
+    ),
+    "raises where it should refuse": Bad(
+        "test_it_refuses_nothing_that_its_platform_takes",
+        "refuse raised KeyError('m')",
+        {
+            "capabilities=": "refuse=lambda options, spec, models: {}[next(iter(models))], capabilities=",
+        },
+    ),
     "leaves a cluster as it is": Bad(
         "test_ensure_follows_changed_options",
         "after ensure with changed options the platform has ['KIT_SECRET', 'address', 'machine'], not",

@@ -19,6 +19,7 @@ from rayllm.config.engine_arguments import check_engine_arguments
 from rayllm.config.image import check_image
 from rayllm.config.plugin_calls import noting
 from rayllm.config.problems import ConfigErrors
+from rayllm.config.refusals import check_refusals
 from rayllm.config.routing import check_routing
 from rayllm.config.rules import (
     check_environment,
@@ -107,6 +108,8 @@ def load(
             check_launch(document, plugins, checked, name, config.models[name])
             check_shape(document, plugins, checked, name, data["models"][name])
         check_routing(document, config)
+        if backend is not None and backend_options is not None:
+            check_refusals(document, plugins, backend, backend_options, config)
     check_host(document)
     check_no_secrets(document)
     check_packages(document)

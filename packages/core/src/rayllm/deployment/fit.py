@@ -19,7 +19,23 @@ def misfits(models: Mapping[str, ModelConfig], nodes: Iterable[Node]) -> list[st
     if not alive:
         return []
     problems = [line for name, model in models.items() if (line := _too_big(name, model, alive))]
-    return problems or _too_many(models, alive)
+    return problems or too_many(models, alive)
+
+
+def too_many(models: Mapping[str, ModelConfig], nodes: Iterable[Node]) -> list[str]:
+    """One line for each resource of which all models together need more than the nodes have."""
+    has = [node.resources for node in nodes]
+    problems = []
+    for resource in _UNITS:
+        needed = sum(
+            needs(model.resources).get(resource, 0) * model.resources.nodes * _least(model) for model in models.values()
+        )
+        there = sum(one.get(resource, 0) for one in has)
+        if needed > there:
+            problems.append(
+                f"all models together need {_amount(resource, needed)}; the cluster has {_amount(resource, there)}"
+            )
+    return problems
 
 
 def room(
@@ -118,20 +134,6 @@ def _larger_than_all(needs: Mapping[str, float], nodes: list[Node], spans: int) 
 def _so_many(fitting: list[Node], nodes: list[Node]) -> str:
     """`1 of the 3 nodes has`."""
     return f"{len(fitting) or 'none'} of the {len(nodes)} nodes {'have' if len(fitting) > 1 else 'has'}"
-
-
-def _too_many(models: Mapping[str, ModelConfig], nodes: list[Node]) -> list[str]:
-    problems = []
-    for resource in _UNITS:
-        needed = sum(
-            needs(model.resources).get(resource, 0) * model.resources.nodes * _least(model) for model in models.values()
-        )
-        there = sum(node.resources.get(resource, 0) for node in nodes)
-        if needed > there:
-            problems.append(
-                f"all models together need {_amount(resource, needed)}; the cluster has {_amount(resource, there)}"
-            )
-    return problems
 
 
 def _amount(resource: str, amount: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayllm.backends import Cluster, ClusterBackend, ClusterSpec, Preparation, Progress, gateway_url
 from rayllm.config.certificate import certificate_of
+from rayllm.config.refusals import spec_of
 from rayllm.errors import ClusterError, InputError, PluginError
 from rayllm.names import did_you_mean
 from rayllm.plugin_faults import blaming
@@ -69,16 +70,8 @@ class Session:
 
     def spec(self) -> ClusterSpec:
         """What the backend has to make true."""
-        gateway = self.checked.config.gateway
-        return ClusterSpec(
-            name=self.name,
-            gateway_host=gateway.host,
-            gateway_port=gateway.port,
-            gateway_tls=gateway.tls is not None,
-            secrets=self.checked.secrets,
-            keys_required=gateway.keys is not None,
-            preparation=self._preparation(),
-        )
+        spec = spec_of(self.checked.config)
+        return replace(spec, secrets=self.checked.secrets, preparation=self._preparation())
 
     def ensure(self, progress: Progress) -> Cluster:
         """Create the cluster, or take the one that is there."""

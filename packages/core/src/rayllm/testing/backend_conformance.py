@@ -6,12 +6,15 @@ import time
 
 import pytest
 
+from rayllm.backends import ClusterSpec
 from rayllm.cluster.serve_api import ServeApi
+from rayllm.config.schema import ModelConfig, Resources
 from rayllm.errors import RayllmError
 from rayllm.testing.backend_kit.base import BackendBase
 from rayllm.testing.backend_kit.bench import SECRET
 from rayllm.testing.backend_kit.process import NOBODY, SERVE_CONFIG
 from rayllm.testing.backend_kit.runs import Outcome, Stop
+from rayllm.testing.engine_kit.samples import read
 
 _TOGETHER_S = 1.0
 """Seconds that a second command gets while the first one is held."""
@@ -33,6 +36,19 @@ class BackendConformance(BackendBase):
         calls = [f"{seen.points // 2} platform call{'s' * (seen.points > 2)}"] if seen.points else []  # noqa: PLR2004
         reached = ", ".join(dict.fromkeys([*calls, *seen.reached]))
         self._require(not reached, f"open reached out: {reached}", "connect in ensure, find and destroy")
+
+    def test_it_refuses_nothing_that_its_platform_takes(self) -> None:
+        """`refuse` is asked for every file: it yields what is wrong and where, and raises nothing."""
+        offered, platform = self._offered(), self._bench.platform
+        spec = ClusterSpec(name=self._bench.name(), gateway_host="127.0.0.1", gateway_port=8000)
+        small = ModelConfig(engine="some", source="/some", resources=Resources(cpus=0.1))
+        do = "yield a Refusal for what is wrong, and nothing for what can be"
+        for block in (platform.options, platform.other_options or platform.options) if offered.refuse else ():
+            try:
+                found = list(offered.refuse(read(offered.options, block), spec, {"m": small}))
+            except Exception as error:  # noqa: BLE001 - whatever a plugin makes of it
+                self._broken(f"for {dict(block)} refuse raised {error!r}", do)
+            self._require(not found, f"for {dict(block)}, which ensure takes, refuse yielded {found}", do)
 
     def test_ensure_waits_until_ray_answers(self) -> None:
         """At the address that the cluster has, with its token."""
