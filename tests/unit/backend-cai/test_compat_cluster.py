@@ -11,7 +11,7 @@ import pytest
 from tests.cai import WAIT, Cai
 
 from ray_serve_cai import CAIClusterManager
-from ray_serve_cai.places import place_of
+from ray_serve_cai.places import place_of, stored_place
 from rayllm import (
     Backend,
     Cluster,
@@ -26,6 +26,7 @@ from rayllm import (
     Progress,
 )
 from rayllm.plugins import Plugins
+from rayllm_backend_cai import refuse_cai
 from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.applications import group_of, head_application, of_cluster, worker_application
 from rayllm_backend_cai.options import CaiOptions, NodeOptions, WorkerOptions
@@ -118,7 +119,12 @@ def _installed(monkeypatch: pytest.MonkeyPatch, cai: Cai) -> Iterator[None]:
     """The backend `cai` makes applications and nothing else; any engine will do."""
     found = Plugins.discover(disabled=DISABLED)
     found.backends["cai"] = Backend(
-        name="cai", summary="", options=CaiOptions, open=Applications, capabilities={"create", "nodes"}
+        name="cai",
+        summary="",
+        options=CaiOptions,
+        open=Applications,
+        capabilities={"create", "nodes"},
+        refuse=refuse_cai,
     )
     found.engines["toy"] = Engine(
         name="toy", summary="", options=Options, environment=Environment(()), commands=lambda _: [Command()]
@@ -266,6 +272,23 @@ def test_the_models_side_finds_the_cluster(manager: CAIClusterManager) -> None:
     manager.scale_cluster(1)
     assert place_of(address).options["workers"]["workers"]["count"] == 1
     assert place.now().options["workers"]["workers"]["count"] == 1
+
+
+def test_a_cluster_that_is_open_without_the_log_in(
+    manager: CAIClusterManager, cai: Cai, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its endpoint goes on asking for keys: for those of this environment, where there are any."""
+    start(manager)
+    path = cai.fake.folder(cai.project) / cluster_folder("ray-cluster") / "wanted.json"
+    wanted = Wanted.read(path)
+    assert wanted
+    wanted.model_copy(update={"bypass_authentication": True}).write(path)
+    place = stored_place(cai.fake.workspace, cai.project)
+    assert place
+    monkeypatch.delenv("RAYLLM_API_KEYS", raising=False)
+    assert place.deployment().config.gateway.keys == "required"
+    monkeypatch.setenv("RAYLLM_API_KEYS", "a-key-of-the-test-of-this")
+    assert place.deployment().session.checked.keys == {"default": "a-key-of-the-test-of-this"}
 
 
 def test_another_process_finds_it_by_the_workspace(

@@ -19,6 +19,7 @@ from rayllm_backend_cai.migrate.writing import written
 logger = logging.getLogger("ray_serve_cai")
 KEY = "RAY_SERVE_CAI_KEY"
 """The variable that stands for the workspace's key; it is in no environment and no file."""
+_KEYS = "RAYLLM_API_KEYS"
 _SOURCE = "hf://HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -70,8 +71,11 @@ class Place:
         }
         if self.backend != "cai":
             data["gateway"] = {"port": port or 8000}
+        elif self.options.get("bypass_authentication"):
+            # Such an endpoint always asks for RayLLM's keys, also where none is here.
+            data["gateway"] = {"keys": {"env": _KEYS} if os.environ.get(_KEYS) else "required"}
         if self.host:
-            data["gateway"] |= {"host": self.host, "keys": {"env": "RAYLLM_API_KEYS"}}
+            data["gateway"] |= {"host": self.host, "keys": {"env": _KEYS}}
         return _opened(written(data, [], {}), found, {**os.environ, **self.secrets, **secrets})
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from rayllm import Backend, Check, ClusterBackend, hookimpl
+from rayllm import Backend, Check, ClusterBackend, ClusterSpec, Refusal, hookimpl
 from rayllm_backend_cai.options import CaiOptions
+
+if TYPE_CHECKING:
+    from rayllm.config.schema import ModelConfig
 
 
 def open_cai(options: CaiOptions) -> ClusterBackend:
@@ -30,6 +34,15 @@ def endpoint_of(options: CaiOptions, name: str) -> str:
     return workspace_of(options).application_url(subdomain_of(name, options))
 
 
+def refuse_cai(options: CaiOptions, spec: ClusterSpec, models: Mapping[str, ModelConfig]) -> Iterator[Refusal]:
+    """What no cluster with these options could be, and models that none of its nodes could hold."""
+    from rayllm_backend_cai.steps.fitting import misfits
+    from rayllm_backend_cai.steps.rules import refusals
+
+    yield from refusals(spec, options)
+    yield from misfits(options, models)
+
+
 @hookimpl
 def rayllm_backends() -> Iterable[Backend[CaiOptions]]:
     """Offer the backend `cai`."""
@@ -41,6 +54,7 @@ def rayllm_backends() -> Iterable[Backend[CaiOptions]]:
             open=open_cai,
             check=check_cai,
             endpoint=endpoint_of,
+            refuse=refuse_cai,
             capabilities={"create", "nodes", "prepares"},
         )
     ]

@@ -26,6 +26,11 @@ class NodeOptions(Options):
     runtime: str | None = None
     """Image that it runs in; by default the newest one with Python that fits: with CUDA where there are GPUs."""
 
+    @property
+    def gigabytes(self) -> float:
+        """Main memory as the platform counts."""
+        return round(self.memory / (1 << 30), 3)
+
     @model_validator(mode="after")
     def _has_gpus_of_a_kind(self) -> NodeOptions:
         if self.accelerator and not self.gpus:

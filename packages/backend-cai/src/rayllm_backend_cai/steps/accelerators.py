@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rayllm import ClusterError
-from rayllm_backend_cai.api.records import NodeLabel
 from rayllm_backend_cai.options import NodeOptions
+
+if TYPE_CHECKING:
+    from rayllm_backend_cai.api.records import NodeLabel
 
 _RAYS = re.compile(r"\w+?[\s-]([A-Z0-9]+)")
 """As Ray reads its own name of a GPU from the driver's: `L40S` of `NVIDIA-L40S`, `A100` of `NVIDIA-A100-SXM4-80GB`."""
@@ -31,11 +34,11 @@ def label_of(name: str, node: NodeOptions, labels: Iterable[NodeLabel]) -> tuple
         only = known[0] if len(known) == 1 else None
         if only:
             _require_enough(name, node, only)
-        return 0, _as_ray(only.label_value) if only else ""
+        return 0, as_ray(only.label_value) if only else ""
     part = node.accelerator.lower()
     ways = (
         [one for one in known if one.label_value.lower() == part],
-        [one for one in known if _as_ray(one.label_value).lower() == part],  # `L4` is no part of `L40S` to a person
+        [one for one in known if as_ray(one.label_value).lower() == part],  # `L4` is no part of `L40S` to a person
         [one for one in known if part in one.label_value.lower()],
     )
     fits = next(filter(None, ways), [])
@@ -49,7 +52,7 @@ def label_of(name: str, node: NodeOptions, labels: Iterable[NodeLabel]) -> tuple
             topic="cai-runtime",
         )
     _require_enough(name, node, fits[0])
-    return fits[0].id, _as_ray(fits[0].label_value)
+    return fits[0].id, as_ray(fits[0].label_value)
 
 
 def _require_enough(name: str, node: NodeOptions, label: NodeLabel) -> None:
@@ -62,6 +65,7 @@ def _require_enough(name: str, node: NodeOptions, label: NodeLabel) -> None:
         )
 
 
-def _as_ray(value: str) -> str:
+def as_ray(value: str) -> str:
+    """What Ray calls the GPUs of a label; empty where that does not tell."""
     found = _RAYS.match(value)
     return found[1] if found else ""

@@ -9,11 +9,7 @@ from rayllm_backend_cai.api import CaiClient
 from rayllm_backend_cai.options import CaiOptions, NodeOptions
 from rayllm_backend_cai.shared import Group, Shape, Wanted
 from rayllm_backend_cai.steps import accelerators, runtimes
-from rayllm_backend_cai.steps.rules import range_of, subdomain_of
-
-HEAD = "the head"
-"""The head among the groups, in errors: no group can be called so."""
-_GB = 1 << 30
+from rayllm_backend_cai.steps.rules import HEAD, range_of, subdomain_of
 
 
 def shapes(client: CaiClient, options: CaiOptions, stored: Wanted | None) -> tuple[dict[str, Shape], str]:
@@ -31,7 +27,7 @@ def shapes(client: CaiClient, options: CaiOptions, stored: Wanted | None) -> tup
         label, accelerator = accelerators.label_of(name, node, labels)
         found[name] = Shape(
             cpus=node.cpus,
-            memory=round(node.memory / _GB, 3),
+            memory=node.gigabytes,
             gpus=node.gpus,
             accelerator=accelerator,
             accelerator_label=label,
