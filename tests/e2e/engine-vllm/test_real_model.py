@@ -228,7 +228,7 @@ def test_engines_that_can_not_start_say_why(rayllm: Rayllm, client: openai.OpenA
     }
     little = {**model(), "resources": {"cpus": 0.1}}  # all of them fit on two cores
     models = {name: {**little, "source": str(folder)} for name, folder in folders.items()}
-    write(rayllm, second=model(), tight={**little, **model(kv_cache_gb=0.01)}, **models)
+    write(rayllm, second=model(), tight={**little, **model(kv_cache_gb=0.02)}, **models)
     said = rayllm("up", "--yes", status=1, seconds=UP_S)
     assert "Traceback" not in said
     assert f"{len(FAULTS)} of {len(FAULTS) + 1} models did not come up" in said
@@ -247,7 +247,7 @@ def test_the_length_that_the_error_names_fits(rayllm: Rayllm, client: openai.Ope
     """Who does as told is served."""
     cure = rayllm.json("status")["models"]["tight"]["failure"]["cure"]
     length = int(re.findall(r"options\.max_model_len: (\d+) fits", cure)[0])
-    write(rayllm, tight=model(kv_cache_gb=0.01, max_model_len=length))
+    write(rayllm, tight=model(kv_cache_gb=0.02, max_model_len=length))
     rayllm("up", "--yes", seconds=UP_S)
     assert "Paris" in ask(client, "tight")
 

@@ -27,6 +27,7 @@ FAILURE = {
 
 NOW = time.time()
 """Of every look: the replicas' ages are counted from when this file was read, which may be minutes before a test."""
+START_FAILED, DIED = "REPLICA_STARTUP_FAILED", "HEALTH_CHECK_FAILED"
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +83,14 @@ def model(details: dict[str, Any], said: dict[str, Any] | None = None) -> ModelS
         (report("DEPLOYING", serve_replica("STARTING", None, 1)), snapshot(), "starting"),
         (report("DEPLOYING", serve_replica("STARTING", None, 60), serve_replica()), snapshot(), "starting"),
         (report("DEPLOY_FAILED"), snapshot(), "failed"),
-        (report("UNHEALTHY", serve_replica("STARTING")), snapshot(), "unhealthy"),
+        (report("UNHEALTHY", serve_replica("STARTING"), status_trigger=START_FAILED), snapshot(), "unhealthy"),
+        (
+            report("UNHEALTHY", serve_replica("STARTING"), status_trigger=DIED),
+            snapshot(),
+            "restarting",
+        ),
+        (report("UNHEALTHY", serve_replica("STARTING", None, 60), status_trigger=DIED), snapshot(), "waiting"),
+        (report("UNHEALTHY", status_trigger=DIED), snapshot(failures={"m": {**FAILURE, "count": 2}}), "unhealthy"),
         (report("UNHEALTHY", serve_replica(), serve_replica("STARTING")), snapshot(replica("ready")), "restarting"),
         (report("UNHEALTHY"), snapshot(failures={"m": FAILURE}), "restarting"),  # its successor is on its way
         (report("UNHEALTHY"), snapshot(failures={"m": {**FAILURE, "count": 2}}), "unhealthy"),

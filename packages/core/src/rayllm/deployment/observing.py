@@ -103,10 +103,8 @@ def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[st
     ]
     running = sum(replica["state"] == "RUNNING" for replica in serve.get("replicas", []))
     state = _STATES.get(report["status"], "starting")
-    if state == "unhealthy" and running:
-        state = "restarting"  # some replicas serve, and Serve replaces the others for as long as it takes
-    elif state == "unhealthy" and snapshot.get("failures", {}).get(name, {}).get("count") == 1:
-        state = "restarting"  # what served died once, and its successor has not failed yet
+    if state == "unhealthy" and _is_replaced(serve, running, snapshot.get("failures", {}).get(name)):
+        state = "restarting"
     if name != GATEWAY_APP:
         state = _as_replicas_say(state, replicas, serve, running, snapshot)
     return ModelStatus(
@@ -125,6 +123,16 @@ def _model(name: str, app: Json, report: Json, serve: Json, snapshot: Mapping[st
     )
 
 
+def _is_replaced(serve: Json, running: int, failure: Mapping[str, Any] | None) -> bool:
+    """Whether Serve puts others in the place of replicas that died, and none of these has failed yet.
+
+    It goes on for as long as it takes where some still serve. Of a replica that died with its node there is no failure,
+    but Serve says that it was the health check, and not a start, that went wrong last.
+    """
+    died = serve.get("status_trigger") == "HEALTH_CHECK_FAILED" if failure is None else failure.get("count") == 1
+    return bool(running or died)
+
+
 def _config(app: Json) -> dict[str, Any]:
     """What a person wrote of it, without what the deployment's name and the code add."""
     own = {key: value for key, value in (app.get("args") or {}).items() if key not in _NOT_WRITTEN}
@@ -135,7 +143,7 @@ def _as_replicas_say(
     state: str, replicas: list[ReplicaStatus], serve: Json, running: int, snapshot: Mapping[str, Any]
 ) -> str:
     """A model's state, where its replicas know better than Serve."""
-    if state == "starting" and not replicas and not running and _is_pending(serve):
+    if state in {"starting", "restarting"} and not replicas and not running and _is_pending(serve):
         return "waiting"
     # Serve takes a moment to notice that a replica ended; the replica has said so before. A directory that was just
     # restarted has not heard from all.
