@@ -53,6 +53,12 @@ def test_the_gateway_with_many_models(tmp_path: Path) -> None:
     assert sum("idle connections" in line and line.startswith("| first chunk") for line in lines) == 2
 
 
+def test_the_gateway_on_a_platform(tmp_path: Path) -> None:
+    """Beside the same one elsewhere: each kind of work has both values."""
+    lines = quick(tmp_path, "gateway-ingress")
+    assert sum(line.startswith("| CPU for a ") and "elsewhere:" in line for line in lines) == 3
+
+
 def test_a_short_soak(tmp_path: Path) -> None:
     """Every kind of work once, and a replica that goes and comes; a run as short as this writes no report."""
     report = ROOT / "docs/reports/gateway-soak.md"
