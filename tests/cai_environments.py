@@ -73,6 +73,8 @@ class Nodes:
     code: NodeCode = field(default_factory=code_of_nodes)
     told: list[tuple[str, str]] = field(default_factory=list)
     """What a person was shown."""
+    ended: list[str] = field(default_factory=list)
+    """Steps whose end they were shown."""
 
     def __post_init__(self) -> None:
         home = self.folder / ".rayllm"
@@ -120,6 +122,8 @@ class Nodes:
         def progress(step: str, detail: str, *, done: bool = False) -> None:
             told.append((step, detail))
             self.told.append((step, detail))
+            if done:
+                self.ended.append(step)
             if enough and enough in detail:
                 raise KeyboardInterrupt
 

@@ -65,9 +65,11 @@ def test_it_is_made_once(nodes: Nodes) -> None:
 
 
 def test_models_whose_engines_need_environments(nodes: Nodes) -> None:
-    """Are prepared by RayLLM's own module in the nodes' Python, once."""
+    """Are prepared by RayLLM's own module in the nodes' Python, once; every step that is shown ends once."""
     wanted, models = serving(), preparation(a="tiny", b="tiny")
     told = nodes.ensure(wanted, models)
+    assert sorted(nodes.ended) == sorted({step for step, _ in told})
+    assert nodes.ended[-1] == "environment"
     assert told[-3:] == [*[("environment b", "tiny-cuda-1 · 3 GB free")] * 2, ("environment", "ready")]
     assert f"environment a: building {nodes.folder}/.rayllm" in nodes.logged
     nodes.cai.calls.clear()

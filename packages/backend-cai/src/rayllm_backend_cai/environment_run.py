@@ -98,7 +98,7 @@ class Run:
                 self.record = self._read() or self.record
             now = self._now()
             if now[0] != last[0]:
-                progress(*last, done=True)
+                self._leave(progress, last)
             if now != last and now[1]:
                 progress(*now)
             last = now
@@ -114,6 +114,14 @@ class Run:
         step, detail = self._now()
         if self.run.status == "succeeded" and step != STEP:  # that one ends once all is known to be there
             progress(step, detail, done=True)
+
+    @staticmethod
+    def _leave(progress: Progress, last: tuple[str, str]) -> None:
+        """Another step has begun. That of the nodes' own environment ends once, with the engines'."""
+        if last[0] == STEP:
+            progress(STEP, "the nodes' own is ready, now the engines'")
+        else:
+            progress(*last, done=True)
 
     def _now(self) -> tuple[str, str]:
         if self.record:
