@@ -84,9 +84,17 @@ class Operators:
 
     def misfortune(self, node: str, words: str) -> None:
         """From now on this node ends at once."""
-        place = self.folder / ".misfortune" / node
+        self._make(node, ".misfortune", words)
+
+    def slowness(self, node: str, words: str) -> Path:
+        """This node starts and says these words, until the file is gone."""
+        return self._make(node, ".slowness", words)
+
+    def _make(self, node: str, what: str, words: str) -> Path:
+        place = self.folder / what / node
         place.parent.mkdir(exist_ok=True)
         place.write_text(words)
+        return place
 
 
 def plant(folder: Path) -> None:

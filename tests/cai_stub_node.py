@@ -3,7 +3,8 @@
 A program, run with the environment of an application. A head writes its token and `head.json`, answers on the
 application's port for Ray's dashboard, lists the workers that live, and keeps the groups of `wanted.json`. A worker
 says that it is ready. With `.watchful` in the project's folder, a head also looks for workers that are there twice,
-without being asked; `.misfortune/NAME` in the project's folder makes a node end at once with that text as last words.
+without being asked; `.misfortune/NAME` in the project's folder makes a node end at once with that text as last words,
+and `.slowness/NAME` makes it say that text as long as it is there, and join only then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import secrets
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,10 +39,15 @@ def write(name: str, text: str) -> None:
     draft.replace(path)
 
 
-def say(state: str) -> None:
-    """The node's own record, and the process that it is as long as that lives."""
-    told = {"state": state, "since": time.time(), "engine": ENV["CDSW_ENGINE_ID"], "address": ENV["CDSW_IP_ADDRESS"]}
-    write(f"nodes/{NAME}.json", json.dumps(told))
+def say(state: str, reason: str = "") -> None:
+    """The node's own record."""
+    where = {"engine": ENV["CDSW_ENGINE_ID"], "address": ENV["CDSW_IP_ADDRESS"]}
+    write(f"nodes/{NAME}.json", json.dumps({"state": state, "reason": reason, "since": time.time(), **where}))
+
+
+def join() -> None:
+    """Be ready, as long as this process lives."""
+    say("ready")
     write(f"pids/{NAME}.{os.getpid()}", str(os.getpid()))  # two may have one name for a while
 
 
@@ -110,7 +117,7 @@ def head() -> None:
     record = {"epoch": ENV["CDSW_ENGINE_ID"], "address": ENV["CDSW_IP_ADDRESS"], "gcs_port": 6379, "serve_port": 8123}
     write("head.json", json.dumps({**record, "since": time.time()}))
     Head(token.read_text())
-    say("ready")
+    join()
     while True:
         time.sleep(FOLLOW_S)
         follow()
@@ -152,14 +159,27 @@ def keep(wanted: set[str]) -> None:
             client.applications.create(project, worker_application(told, group, int(number)))
 
 
+def start_slowly(slowness: Path) -> None:
+    """Be up to the platform, and say what is in the file until that is gone."""
+    say("starting", slowness.read_text())
+    with ThreadingHTTPServer(("127.0.0.1", PORT), Health) as server:
+        threading.Thread(target=server.serve_forever).start()
+        while slowness.exists():
+            time.sleep(0.05)
+        server.shutdown()
+
+
 def main() -> None:
     """Be the node."""
     misfortune = Path(ENV["HOME"], ".misfortune", NAME)
     if misfortune.exists():
         sys.exit(misfortune.read_text())
+    slowness = Path(ENV["HOME"], ".slowness", NAME)
+    if slowness.exists():
+        start_slowly(slowness)
     if ENV["RAYLLM_CAI_TASK"] == "head":
         head()
-    say("ready")
+    join()
     ThreadingHTTPServer(("127.0.0.1", PORT), Health).serve_forever()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.cai_cluster import SMALL, THREE_WORKERS, Operators
+from tests.conftest import until
 
 from rayllm import Cluster, ClusterError, InputError, RayllmError
 from rayllm.cluster.serve_api import ServeApi
@@ -200,3 +201,18 @@ def test_two_at_once(ops: Operators) -> None:
     assert len({one.token for one in found}) == 1
     assert len(found) == 2
     assert ops.made() == [" running", "-w-1 running", "folder"]
+
+
+def test_what_nodes_say_while_they_start(ops: Operators) -> None:
+    """Is told: a Ray that starts takes its time."""
+    head, worker = ops.slowness("demo", "starting Ray"), ops.slowness("demo-w-2", "joining the head")
+    operator = threading.Thread(target=lambda: ops.up(workers={"w": {**SMALL, "count": 2}}))
+    operator.start()
+    try:
+        until("the head", lambda: "Ray to start; the head: starting: starting Ray" in ops.said(), 30)
+        head.unlink()
+        until("a worker", lambda: "1 of 2 workers have joined; demo-w-2: starting: joining the head" in ops.said(), 30)
+    finally:
+        head.unlink(missing_ok=True)
+        worker.unlink()
+        operator.join()

@@ -11,13 +11,13 @@ from rayllm import Cluster, ClusterError, Progress
 from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import endings, shared
-from rayllm_backend_cai.api import CaiError, NotFoundError
 from rayllm_backend_cai.api.records import Application
 from rayllm_backend_cai.applications import ENDED, group_of
 from rayllm_backend_cai.cluster_report import Records
-from rayllm_backend_cai.shared import NodeRecord, Wanted
+from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.keeper_words import keeper_words
+from rayllm_backend_cai.steps.node_words import node_says
 from rayllm_backend_cai.steps.nodes import Place, head_of, settled
 from rayllm_backend_cai.steps.waiting import OFTEN_S, Seldom, until
 from rayllm_backend_cai.steps.wanted_file import WantedFile
@@ -26,6 +26,8 @@ START_S = 600.0
 """Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
 _SELDOM = 5
 """Looks at the workers for each at what the head says of them, and at whether they are still wanted."""
+_TOLD = 3
+"""Workers of which it is told what they are at: each is asked for by itself."""
 _AGAIN = "rayllm up goes on from here; or begin anew: rayllm down, then rayllm up"
 
 
@@ -75,6 +77,8 @@ class ComingUp:
                 return records
             if due():
                 self._require_head()
+                said = node_says(self.place, self.place.name)
+                self.progress("cluster", f"waiting for Ray to start; the head: {said}")
             return None
 
         return until(look, START_S, self._unwritten)
@@ -116,14 +120,15 @@ class ComingUp:
                 the cluster should be.
         """
         alive: set[str] = set()
-        looks, words = itertools.count(1), ""
+        looks, words = itertools.count(), ""
+        said: dict[str, str] = {}
         there: list[Application] = []
         due = Seldom()
         least = {group: told.min for group, told in self.wanted.groups.items()}
         file = WantedFile(self.place.client, self.place.project, self.place.name)
 
         def look() -> bool | None:
-            nonlocal alive, there, words
+            nonlocal alive, said, there, words
             before, alive = alive, _alive(api)
             if alive == before and not due():
                 return None
@@ -132,11 +137,14 @@ class ComingUp:
             lack = sum(max(0, count - joined[group]) for group, count in least.items())
             if not lack:
                 return True
-            if next(looks) % _SELDOM == 0:
+            absent = _absent(there, alive)
+            if next(looks) % _SELDOM == 1:
                 file.require(self.wanted)
                 words = "".join(f"; {line}" for line in keeper_words(self.place))
+                said = {one.name: node_says(self.place, one.name) for one in absent[:_TOLD] if one.status == "running"}
             total = sum(least.values())
-            self.progress("nodes", f"{total - lack} of {total} workers have joined{words}")
+            each = "".join(f"; {one.name}: {said.get(one.name, one.status)}" for one in absent[:_TOLD])
+            self.progress("nodes", f"{total - lack} of {total} workers have joined{words}{each}")
             return None
 
         with ServeApi.of(cluster) as api:
@@ -224,8 +232,7 @@ class ComingUp:
         )
 
     def _missing(self, alive: Collection[str], there: Iterable[Application]) -> ClusterError:
-        absent = [one for one in there if group_of(one) and not (one.name in alive and one.status == "running")]
-        whys = [f"{one.name}: {self._why(one)}" for one in sorted(absent, key=lambda one: one.name)]
+        whys = [f"{one.name}: {self._why(one)}" for one in _absent(there, alive)]
         return ClusterError(
             f"not all workers of {self.place.name} have joined within {START_S / 60:g} minutes",
             cause="\n".join([*keeper_words(self.place), *whys]) or None,
@@ -235,17 +242,16 @@ class ComingUp:
 
     def _why(self, worker: Application) -> str:
         """What a worker says of itself, and what is known of one that does not run."""
-        place, file = self.place, shared.cluster_folder(self.place.name) / "nodes" / f"{worker.name}.json"
-        try:
-            record = NodeRecord.model_validate_json(place.client.files.download(place.project, str(file)))
-            said = f"{record.state} {record.reason}".strip()
-        except (NotFoundError, ValueError):
-            said = "it has not said anything yet"
-        except CaiError as error:
-            said = f"what it says is not known: {error.message}"
+        place, said = self.place, node_says(self.place, worker.name)
         if worker.status == "running":
             return said
         return f"{worker.status}; {endings.explained(place.client, place.project, place.name, worker)}"
+
+
+def _absent(there: Iterable[Application], alive: Collection[str]) -> list[Application]:
+    """Workers that have not joined yet, by name."""
+    absent = [one for one in there if group_of(one) and not (one.name in alive and one.status == "running")]
+    return sorted(absent, key=lambda one: one.name)
 
 
 def _alive(api: ServeApi) -> set[str]:
