@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from tests.cai_cluster import NAME, SMALL, Operators
 from tests.conftest import until
 
 from rayllm import ClusterError, ClusterSpec, InputError
+from rayllm.cluster.serve_api import ServeApi
+from rayllm.testing.fake_dashboard import FakeDashboard
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient
-from rayllm_backend_cai.api.records import NewApplication, NewJob
+from rayllm_backend_cai.api.records import Application, NewApplication, NewJob
 from rayllm_backend_cai.applications import head_application, worker_application
-from rayllm_backend_cai.shared import Group, Hold, KeeperRecord, Shape, Wanted
+from rayllm_backend_cai.shared import Group, Hold, KeeperRecord, Leaving, Shape, Wanted
+from rayllm_backend_cai.steps import draining
 from rayllm_backend_cai.testing import Fault
 
 WORKER: dict[str, Any] = {"workers": {"w": SMALL}}
@@ -89,6 +93,31 @@ def test_scale(ops: Operators) -> None:
     assert caught.value.cure == "it has w"
     ops.up(**WORKER)
     assert ops.made() == [" running", "-w-1 running", "folder"]
+
+
+def test_what_a_node_that_is_too_much_waits_for(ops: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its replicas, and how long at most, as the head has written."""
+    monkeypatch.setattr(draining, "replicas_by_node", lambda _: Counter({"demo-w-1": 2}))
+    ops.up(**WORKER)
+    (worker,) = (row["id"] for row in ops.rows() if row["name"] == "demo-w-1")
+    until = time.mktime((2026, 1, 2, 13, 14, 15, 0, 0, -1))
+    leaving = Leaving(name="demo-w-1", reason="0 of w are wanted", since=until - 660, until=until)
+    KeeperRecord(leaving={worker: leaving}).write(ops.cluster_folder() / "keeper.json")
+    ops.fake.faults.add(Fault(method="DELETE", path="/applications/", status=503, message="busy"))  # it takes a while
+    ops.backend().scale(NAME, "w", 0, ops.progress)
+    assert "0 wanted; demo-w-1 drains: 2 replicas there, until 13:14:15 at the latest" in ops.said()
+    words = draining.draining_words(
+        KeeperRecord(leaving={"a": leaving}), [Application(id="a", name="demo-w-1")], Counter()
+    )
+    assert list(words) == ["demo-w-1 goes: no replica is there any more"]
+
+
+def test_where_replicas_are() -> None:
+    """By the names of the nodes."""
+    with FakeDashboard() as head, ServeApi(head.url) as api:
+        head.nodes = [{"node_id": "n1", "node_name": "demo-w-1", "state": "ALIVE"}]
+        head.serve.put({"applications": [{"name": "demo--a", "deployments": [{"name": "EngineReplica"}]}]})
+        assert draining.replicas_by_node(api) == {"demo-w-1": 1}
 
 
 def test_scale_of_two_at_once(ops: Operators) -> None:

@@ -9,6 +9,7 @@ from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai.applications import group_of
 from rayllm_backend_cai.shared import Wanted
+from rayllm_backend_cai.steps.draining import draining
 from rayllm_backend_cai.steps.keeper_words import keeper_words
 from rayllm_backend_cai.steps.nodes import Place
 from rayllm_backend_cai.steps.waiting import until
@@ -41,13 +42,15 @@ class Scaling:
 
         def look() -> bool | None:
             nonlocal told
-            names = {one.name for one in self.place.applications() if group_of(one) == group}
+            workers = [one for one in self.place.applications() if group_of(one) == group]
+            names = {one.name for one in workers}
             try:
                 joined = len(names & {node.name for node in api.nodes() if node.state == "alive"})
+                going = draining(self.place, workers, api) if len(names) > count else []
             except UnreachableError as error:
                 joined, told = -1, error.message
             else:
-                told = f"{group}: {joined} joined, {len(names)} applications, {count} wanted"
+                told = "; ".join([f"{group}: {joined} joined, {len(names)} applications, {count} wanted", *going])
             self.progress("nodes", told)
             if len(names) == count == joined:
                 return True
