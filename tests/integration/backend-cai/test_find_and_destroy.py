@@ -174,10 +174,11 @@ def test_what_the_head_says_of_workers_is_found(ops: Operators, client: CaiClien
 
 
 def test_destroy_of_nothing(ops: Operators) -> None:
-    """Is no error, whatever is missing."""
+    """Is no error, whatever is missing, and is told as what it is."""
     ops.down()
     ops.down(project="none")
     assert ops.made() == []
+    assert ops.told == [("cluster", "there is nothing of it to remove, done")] * 2
 
 
 def test_destroy_of_anything(ops: Operators, client: CaiClient) -> None:
@@ -202,6 +203,7 @@ def test_destroy_of_anything(ops: Operators, client: CaiClient) -> None:
     client.jobs.start(ops.project, made.id)
     wanted.write(ops.cluster_folder() / "wanted.json")
     ops.down()
+    assert ops.told[-2:] == [("cluster", "removing its files"), ("cluster", "gone, done")]
     assert ops.made() == []
     assert sorted(one.name for one in client.applications.all(ops.project)) == ["demo-2", "demo-x-1"]
     assert client.jobs.all(ops.project) == []

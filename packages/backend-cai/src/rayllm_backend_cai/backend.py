@@ -82,11 +82,12 @@ class CaiBackend(ClusterBackend):
 
     def destroy(self, name: str, progress: Progress) -> None:
         """Remove the applications and the cluster's folder; what else goes, the option `on_down` says."""
+        there = False
         with self._found(name) as found:
             if found is not None:
-                remove_cluster(found.place, progress)
+                there = remove_cluster(found.place, progress)
                 remove_more(found.place, found.project, self._options, progress)
-        progress("cluster", "gone", done=True)
+        progress("cluster", "gone" if there else "there is nothing of it to remove", done=True)
 
     def scale(self, name: str, group: str, count: int, progress: Progress) -> None:
         """Write how many are wanted; the head makes and drains workers. Returns when that is done."""

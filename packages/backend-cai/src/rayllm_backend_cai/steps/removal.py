@@ -16,19 +16,24 @@ ROUNDS = 5
 """How often workers may turn up after all were removed, before somebody else is said to make them."""
 
 
-def remove_cluster(place: Place, progress: Progress) -> None:
+def remove_cluster(place: Place, progress: Progress) -> bool:
     """Remove the applications of a cluster and its folder, whatever state they are in.
 
     The head is stopped first: it would bring workers back. What it made meanwhile goes with the others, or in another
     round.
 
+    Returns:
+        False if there was nothing of it.
+
     Raises:
         ClusterError: something does not go, or comes back.
     """
+    found = False
     for _ in range(ROUNDS):
         there = place.applications()
         if not there:
             break
+        found = True
         if any(not group_of(one) for one in there):
             progress("cluster", "stopping the head")
             there = _without_head(place)
@@ -41,19 +46,25 @@ def remove_cluster(place: Place, progress: Progress) -> None:
             cure="does another operator run `rayllm up` right now? Agree who goes first, then: rayllm down",
             topic="another-operator",
         )
-    _remove_job(place)
-    progress("cluster", "removing its files")
-    place.client.files.delete(place.project, str(shared.cluster_folder(place.name)))
+    found |= _remove_job(place)
+    folder = str(shared.cluster_folder(place.name))
+    if place.client.files.folder(place.project, folder):
+        progress("cluster", "removing its files")
+        found = True
+    place.client.files.delete(place.project, folder)
+    return found
 
 
-def _remove_job(place: Place) -> None:
-    """The one that builds environments, which stay for the next cluster; a run of it ends."""
+def _remove_job(place: Place) -> bool:
+    """The one that builds environments, which stay for the next cluster; a run of it ends. False: there is none."""
     jobs, project = place.client.jobs, place.project
-    for job in jobs.named(project, job_name(place.name)):
+    named = jobs.named(project, job_name(place.name))
+    for job in named:
         for run in jobs.runs(project, job.id):
             if run.status not in ENDED:
                 jobs.stop(project, job.id, run.id)
         jobs.delete(project, job.id)
+    return bool(named)
 
 
 def _without_head(place: Place) -> list[Application]:
