@@ -121,6 +121,26 @@ def test_a_plugins_own_checks(opened: Open, tmp_path: Path) -> None:
     assert seen in ([Options(), "cpu"], ["cpu", Options()])
 
 
+@pytest.mark.parametrize(("cure", "told"), [("mend the network", False), ("buy a rack", True)])
+def test_what_cluster_and_backend_both_meet(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cure: str, told: bool
+) -> None:
+    """Is told once: by the backend's own check."""
+    session = opened()
+    check = Check(name="rack", state="fail", detail="GET /rack: no answer", cure=cure)
+    plugins = session.plugins
+
+    def find(_: str) -> None:
+        raise ClusterError("GET /clusters: no answer", cure="mend the network")
+
+    monkeypatch.setattr(session.backend, "find", find)
+    backend = replace(plugins.backends["local"], check=lambda _: [check], open=lambda _: session.backend)
+    plugins.backends["local"] = backend
+    checks = states(examine(tmp_path / "rayllm.yaml", plugins, {}, named=True))
+    assert checks["rack"] == "fail"
+    assert ("cluster" in checks) == told
+
+
 def test_nodes_that_are_elsewhere(opened: Open, tmp_path: Path) -> None:
     """What this machine has says nothing about them."""
     session = opened()

@@ -40,7 +40,13 @@ def examine(file: Path, plugins: Plugins, environ: Mapping[str, str], *, named: 
     here = not checked or "this-machine" in checked.backend.capabilities
     if here:  # else the nodes are elsewhere, and what this machine has says nothing about them
         probes |= engine_checks.probes(plugins, checked)
-    return [*machine_checks.plugin_checks(plugins), *file_checks, *ask(probes)]
+    return [*machine_checks.plugin_checks(plugins), *file_checks, *_once(ask(probes))]
+
+
+def _once(checks: list[Check]) -> list[Check]:
+    """Without the cluster's failure, where its backend's own check has met the same and can say more of it."""
+    cures = {check.cure for check in checks if check.state == "fail" and check.name != "cluster"}
+    return [check for check in checks if check.name != "cluster" or check.state != "fail" or check.cure not in cures]
 
 
 def _of_cluster(checked: Checked, plugins: Plugins) -> dict[str, Probe]:
