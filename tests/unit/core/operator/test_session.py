@@ -52,15 +52,23 @@ def test_there_is_no_cluster(opened: Open) -> None:
     assert str(caught.value) == "demo is not running\n  do     start it: rayllm up"
 
 
-@pytest.mark.parametrize("state", ["starting", "failed"])
-def test_a_cluster_that_is_not_ready(opened: Open, cluster: Cluster, state: Literal["starting", "failed"]) -> None:
-    """In the platform's words."""
+@pytest.mark.parametrize(
+    ("state", "cure"),
+    [
+        ("starting", "wait: rayllm status --watch; if nobody brings it up any more: rayllm up"),
+        ("failed", "rayllm up"),
+    ],
+)
+def test_a_cluster_that_is_not_ready(
+    opened: Open, cluster: Cluster, state: Literal["starting", "failed"], cure: str
+) -> None:
+    """In the platform's words; one that starts can be watched."""
     session = opened()
     backend: Any = session.backend
     backend.cluster = replace(cluster, state=state, reason="its machine is away")
     with pytest.raises(ClusterError) as caught:
         session.find_ready()
     assert str(caught.value) == (
-        f"the cluster of demo is {state}\n  cause  its machine is away\n  do     rayllm up\n"
+        f"the cluster of demo is {state}\n  cause  its machine is away\n  do     {cure}\n"
         "  more   rayllm explain cluster-failed"
     )

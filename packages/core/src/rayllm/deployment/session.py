@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rayllm.plugins import Plugins
 
 
+_WATCH = "wait: rayllm status --watch; if nobody brings it up any more: rayllm up"
+
+
 class NotReadyError(ClusterError):
     """The cluster is there, and can't be talked to yet, or no more."""
 
@@ -29,7 +32,7 @@ class NotReadyError(ClusterError):
         super().__init__(
             f"the cluster of {cluster.name} is {cluster.state}",
             cause=cluster.reason,
-            cure="rayllm up",
+            cure=_WATCH if cluster.state == "starting" else "rayllm up",
             topic="cluster-failed",
         )
 
