@@ -101,10 +101,20 @@ def test_what_the_two_disagree_on(
 ) -> None:
     """With why and what to do; nothing where they agree, or where one of them is a moment behind."""
     nodes = [Node(id="n1", state=ray, reason=words, name="demo-gpu-1")] if ray else []
-    (found,) = node_statuses([replace(WORKER, state=platform, reason=reason)], nodes)
+    _, found, *_ = node_statuses([HEAD, replace(WORKER, state=platform, reason=reason)], nodes)
     assert (found.cause, found.cure) == (cause, cure)
     assert (found.platform, found.state, found.id) == (platform, ray or "missing", "n1" if ray else "")
     assert (found.name, found.group, found.head) == ("demo-gpu-1", "gpu", False)
+
+
+@pytest.mark.parametrize(
+    ("head", "word", "cure"),
+    [("failed", "failed", "rayllm up"), ("starting", "starting", "wait"), ("", "not there", "rayllm up")],
+)
+def test_a_worker_without_a_head(head: str, word: str, cure: str) -> None:
+    """Is not on its way: there is nothing to join."""
+    *_, found = node_statuses([*([replace(HEAD, state=head)] if head else []), WORKER], [])
+    assert (found.cause, found.cure) == (f"it runs, and has no head to join: that is {word}", cure)
 
 
 def test_earlier_lives_are_left_out() -> None:
