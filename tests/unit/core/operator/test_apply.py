@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.unit.core.operator.conftest import FILE, TOKEN, MemoryBackend, Open, Shown
 
+from rayllm.backends import Cluster
 from rayllm.cluster.bundle import Bundle, build
 from rayllm.cluster.connection import UnreachableError
 from rayllm.deployment import apply, proposal, watch
@@ -241,6 +244,30 @@ def test_a_cluster_that_is_taken_down_meanwhile(opened: Open, dashboard: FakeDas
     assert str(caught.value) == (
         "demo was taken down meanwhile\n  do     start it again: rayllm up\n  more   rayllm explain another-operator"
     )
+
+
+def test_a_cluster_that_may_be_gone_is_looked_for_now_and_then(
+    opened: Open, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and then less and less often: each look may be several requests to a platform."""
+    session, now = opened(), 0.0
+    looks: list[float] = []
+
+    def find(_: str) -> Cluster:
+        looks.append(now)
+        return replace(cluster, state="starting")
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(session.backend, "find", find)
+    monkeypatch.setattr(apply, "GONE_S", 10.0)
+    monkeypatch.setattr(apply, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    apply._look_whether_gone(session, ClusterError("no answer"))
+    assert looks[0] == 0
+    assert looks[-1] > 7
+    assert len(looks) <= 10
 
 
 def test_an_application_that_vanishes(

@@ -27,6 +27,9 @@ PUTS = 3
 GONE_S = 10.0
 """How long a cluster that stopped answering may take to be gone, if somebody takes it down."""
 
+LONGEST_PAUSE_S = 2.0
+"""Between two looks whether it is gone: each may be several requests to a platform."""
+
 
 def up(session: Session, progress: Progress, *, pull: bool = False) -> Status:
     """Bring the cluster and everything in the file up; what is as the file says stays untouched.
@@ -132,11 +135,12 @@ def _look_whether_gone(session: Session, problem: ClusterError) -> None:
     Raises:
         ClusterError: it was.
     """
-    end = time.monotonic() + GONE_S
+    end, pause = time.monotonic() + GONE_S, 0.2
     while time.monotonic() < end:
         if _require_there(session, problem).state == "ready":
             return
-        time.sleep(0.2)
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
 
 def _put(session: Session, cluster: Cluster, api: ServeApi, proposal: Proposal) -> None:
