@@ -63,7 +63,7 @@ def endpoint(dashboard: FakeDashboard) -> Endpoint:
 def llm(opened: Open, monkeypatch: pytest.MonkeyPatch) -> RayLLM:
     """One model; every command opens it."""
     found = RayLLM(opened(ONE))
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: found)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: found)
     return found
 
 

@@ -71,7 +71,7 @@ def screen(capsys: pytest.CaptureFixture[str]) -> Screen:
 def session(opened: Open, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch) -> Session:
     """Every command opens this one; polls make no pause, code is a package of nothing."""
     found = opened(ONE)
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: RayLLM(found))
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: RayLLM(found))
     monkeypatch.setattr(proposal, "build", lambda _: Bundle("rayllm-0.zip", b""))
     monkeypatch.setattr(watch, "POLL_S", 0)
     dashboard.nodes = [NODE]
@@ -111,7 +111,7 @@ def test_up_asks_before_it_restarts(
     """Where nobody can answer it refuses; --yes answers."""
     up(HERE)
     changed = opened(ONE.replace("source:", "options: {size: 2}, source:"))
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: RayLLM(changed))
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: RayLLM(changed))
     with pytest.raises(InputError) as caught:
         up(HERE)
     assert str(caught.value) == (

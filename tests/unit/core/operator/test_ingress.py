@@ -118,7 +118,7 @@ def test_the_curl_that_is_printed(
     llm: RayLLM, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a person writes it in a shell."""
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: llm)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: llm)
     up(Path("rayllm.yaml"))
     assert (
         f"  curl {dashboard.url}/v1/chat/completions -H 'content-type: application/json'"

@@ -60,7 +60,7 @@ def knows(dashboard: FakeDashboard, *replicas: dict[str, Any], **more: Any) -> N
 def llm(opened: Open, dashboard: FakeDashboard, monkeypatch: pytest.MonkeyPatch) -> RayLLM:
     """The deployment that every command opens, up."""
     found = RayLLM(opened(ONE))
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: found)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: found)
     monkeypatch.setattr(proposal, "build", lambda _: Bundle("rayllm-0.zip", b"", VERSIONS))
     monkeypatch.setattr(watch, "POLL_S", 0)
     monkeypatch.setattr(watching, "EVERY_S", 0)

@@ -46,7 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, dashboard: FakeDashboard) -> None:
 def llm(opened: Open, monkeypatch: pytest.MonkeyPatch) -> RayLLM:
     """On a platform that tells of its nodes; every command opens it."""
     found = RayLLM(opened(ONE, "nodes", nodes=[HEAD, WORKER]))
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: found)
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: found)
     return found
 
 
@@ -183,7 +183,7 @@ def test_list_with_any_backend(
     opened: Open, monkeypatch: pytest.MonkeyPatch, dashboard: FakeDashboard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What Ray has, dead ones with their reason; a column that says nothing is left out."""
-    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_: RayLLM(opened(ONE)))
+    monkeypatch.setattr("rayllm.cli.opening.open_file", lambda *_, **__: RayLLM(opened(ONE)))
     dashboard.nodes = [row("", is_head_node=True, node_ip="10.0.0.1"), row("10.0.0.2", "DEAD", state_message="lost")]
     nodes_list(HERE)
     assert capsys.readouterr().out.splitlines() == [

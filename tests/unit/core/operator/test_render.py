@@ -31,7 +31,7 @@ def test_it_is_what_up_puts(opened: Open, monkeypatch: pytest.MonkeyPatch) -> No
 def test_as_yaml_and_as_json(opened: Open, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The same document; the YAML tells where the code comes from."""
     session: Session = opened()
-    monkeypatch.setattr(opening, "open_file", lambda *_: RayLLM(session))
+    monkeypatch.setattr(opening, "open_file", lambda *_, **__: RayLLM(session))
     render(Path("rayllm.yaml"))
     text = capsys.readouterr().out
     render(Path("rayllm.yaml"), json=True)
@@ -46,7 +46,7 @@ def test_memory_is_a_number_in_yaml(
 ) -> None:
     """However the file writes it."""
     session = opened("{name: demo, models: {m: {engine: toy, source: file:/m, resources: {memory: 8GiB}}}}")
-    monkeypatch.setattr(opening, "open_file", lambda *_: RayLLM(session))
+    monkeypatch.setattr(opening, "open_file", lambda *_, **__: RayLLM(session))
     render(Path("rayllm.yaml"))
     model = yaml.safe_load(capsys.readouterr().out)["applications"][0]
     assert model["args"]["memory"] == 8 * 2**30

@@ -20,7 +20,7 @@ def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
     from rayllm.streams import stdout_to_stderr
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     if not confirmed(f"Stop {llm.name} and everything it serves?", output, yes=yes):
         return
     with Steps() as steps, stdout_to_stderr():

@@ -58,7 +58,7 @@ def logs(
     from rayllm.cli.output import Output
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     for part in llm.logs(model, replica, lines=lines, follow=follow, last_start=last_start):
         output.stdout.write(part)
         output.stdout.flush()

@@ -28,7 +28,7 @@ def nodes_list(file: FileOption = DEFAULT_FILE, json: JsonOption = False) -> Non
     from rayllm.streams import stdout_to_stderr
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     with stdout_to_stderr():
         found = llm.nodes.list()
     _show(found, output, json=json)
@@ -55,7 +55,7 @@ def nodes_scale(
     from rayllm.streams import stdout_to_stderr
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     try:
         with Steps() as steps, stdout_to_stderr():
             found = llm.nodes.scale(group, count, progress=steps)
@@ -86,7 +86,7 @@ def nodes_logs(
     from rayllm.cli.output import Output
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     for part in llm.nodes.logs(node, lines=lines):
         output.write(part)
 

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     from rayllm.cli.output import Output
 
 
-def open_file(file: Path, output: Output) -> RayLLM:
-    """Check the file and open its backend; tell of broken plugins."""
+def open_file(file: Path, output: Output, *, with_keys: bool = True) -> RayLLM:
+    """Check the file and open its backend; tell of broken plugins.
+
+    What neither sets nor shows the file's API keys does without them: another machine may have them.
+    """
     from rayllm.api import RayLLM
+    from rayllm.config import load
+    from rayllm.deployment.session import Session
     from rayllm.streams import stdout_to_stderr
 
     with stdout_to_stderr():  # what plugins print is no result
-        return RayLLM.from_file(file, plugins=discover(output), report=output.note)
+        plugins = discover(output)
+        return RayLLM(Session(load(file, plugins, report=output.note, with_keys=with_keys), plugins))
 
 
 def confirmed(question: str, output: Output, *, yes: bool) -> bool:

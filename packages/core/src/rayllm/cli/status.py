@@ -47,7 +47,7 @@ def status(
     from rayllm.cli.output import Output
 
     output = Output()
-    llm = open_file(file, output)
+    llm = open_file(file, output, with_keys=False)
     if watch:
         from rayllm.cli.watching import watch as show
 

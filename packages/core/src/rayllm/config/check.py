@@ -72,7 +72,12 @@ class Checked:
 
 
 def load(
-    path: Path, plugins: Plugins, environ: Mapping[str, str] = os.environ, report: FetchProgress | None = None
+    path: Path,
+    plugins: Plugins,
+    environ: Mapping[str, str] = os.environ,
+    report: FetchProgress | None = None,
+    *,
+    with_keys: bool = True,
 ) -> Checked:
     """Read and check a file.
 
@@ -81,6 +86,7 @@ def load(
         plugins: what is installed.
         environ: where `${env:NAME}` is looked up.
         report: told what takes long, and what can't be checked.
+        with_keys: False for who neither sets nor shows API keys: those of `gateway.keys` need not be there then.
 
     Raises:
         InputError: there is no such file, or it can't be read.
@@ -116,7 +122,7 @@ def load(
     secrets = read_secrets(document, config.secrets, environ) if config else {}
     if config is not None:
         check_certificate(document, config.gateway, config.secrets, secrets)
-    keys = read_keys(document, config.gateway, environ) if config else {}
+    keys = read_keys(document, config.gateway, environ) if config and with_keys else {}
     if document.problems or config is None or backend is None or backend_options is None:
         raise ConfigErrors(path, document.problems)
     return Checked(
