@@ -214,7 +214,10 @@ def test_status_when_something_is_wrong(dashboard: FakeDashboard, screen: Screen
     dashboard.serve.put({"applications": []})
     with pytest.raises(typer.Exit):
         status(HERE)
-    assert screen().endswith("  gateway: not deployed   → rayllm up\n")
+    assert screen().splitlines()[1:] == [
+        "  models: none deployed   → rayllm up",
+        "  gateway: not deployed   → rayllm up",
+    ]
 
 
 def test_status_of_a_model_that_is_ready_again(dashboard: FakeDashboard, screen: Screen) -> None:

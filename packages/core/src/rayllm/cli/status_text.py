@@ -37,7 +37,10 @@ def deployment_lines(found: Status, backend: str) -> Iterator[Line]:
         )
         for model in found.models.values()
     ]
-    yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "LOAD", "STATE"), rows)
+    if rows:
+        yield from table_lines(("MODEL", "ENGINE", "PLUGIN", "REPLICAS", "LOAD", "STATE"), rows)
+    else:
+        yield "  models: none deployed   → rayllm up", "bad"
     if any(node.platform for node in found.nodes):
         yield from node_lines(found.nodes)
     if found.gateway is None:
