@@ -68,7 +68,9 @@ def _end_stdout() -> None:
 
 
 def _end(error: RayllmError) -> NoReturn:
-    print(error, file=sys.stderr)  # noqa: T201
+    from rayllm.cli.hints import with_file
+
+    print(with_file(str(error)), file=sys.stderr)  # noqa: T201
     sys.exit(error.exit_code)
 
 

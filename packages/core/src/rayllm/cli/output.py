@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from rayllm.cli.hints import with_file
+
 Line = tuple[str, "str | None"]
 """A line of text and its style."""
 CODES = {"good": "32", "bad": "31", "warning": "33", "dim": "2", "bold": "1"}
@@ -23,11 +25,11 @@ class Output:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a result."""
-        self._write(self.stdout, text, style)
+        self._write(self.stdout, with_file(text), style)
 
     def note(self, text: str, style: str | None = None) -> None:
         """Print what is about the result, and no part of it."""
-        self._write(self.stderr, text, style)
+        self._write(self.stderr, with_file(text), style)
 
     def write(self, text: str, style: str | None = None) -> None:
         """Print a piece of a result, without a line's end."""

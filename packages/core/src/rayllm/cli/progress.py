@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rayllm.cli.hints import with_file
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
@@ -50,6 +52,7 @@ class Steps:
 
     def __call__(self, step: str, detail: str, *, done: bool = False) -> None:
         """Show that `step` is at `detail`."""
+        detail = with_file(detail)
         known = self._steps.setdefault(step, _Step(""))
         news = detail.partition(" · ")[0] != known.detail.partition(" · ")[0] or done
         known.detail = detail

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rayllm.cli.hints import with_file
 from rayllm.cli.output import Line, Output
 from rayllm.errors import ClusterError
 
@@ -64,7 +65,8 @@ class _screen:  # noqa: N801  used as a context manager
         if self._live:
             from rich.text import Text
 
-            text = Text("\n").join(Text(line, style=_STYLES.get(style or "", style or "")) for line, style in lines)
+            shown = ((with_file(line), _STYLES.get(style or "", style or "")) for line, style in lines)
+            text = Text("\n").join(Text(line, style=style) for line, style in shown)
             self._live.update(text, refresh=True)
         elif write:
             for line, style in lines:
