@@ -25,6 +25,8 @@ RAY = "/rayllm/ray"
 SERVE_PORT = 8001
 """Of Serve's own proxy, until the head tells."""
 ALIVE = frozenset({"running", "starting"})
+RECORDS = frozenset({"head.json", "token"})
+"""Files in the cluster's folder."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import endings, shared
 from rayllm_backend_cai.api.records import Application
 from rayllm_backend_cai.applications import ENDED, group_of
-from rayllm_backend_cai.cluster_report import Records
+from rayllm_backend_cai.cluster_report import RECORDS, Records
 from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.keeper_words import keeper_words
@@ -25,9 +25,9 @@ from rayllm_backend_cai.steps.wanted_file import WantedFile
 START_S = 600.0
 """Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
 _SELDOM = 5
-"""Looks at the workers for each at what the head says of them, and at whether they are still wanted."""
+"""Looks, each of them one list, for each at what nodes say of themselves, and at whether all is still wanted."""
 _TOLD = 3
-"""Workers of which it is told what they are at: each is asked for by itself."""
+"""Workers of which it is told what they are at: each is asked for by itself, in turn."""
 _AGAIN = "rayllm up goes on from here; or begin anew: rayllm down, then rayllm up"
 
 
@@ -68,14 +68,15 @@ class ComingUp:
             ClusterError: it writes nothing, or ends.
         """
         self.progress("cluster", "waiting for Ray to start")
+        folder, files = shared.cluster_folder(self.place.name), self.place.client.files
         read = Disk(self.place.client, self.place.project).read
-        due = Seldom()
+        looks = itertools.count()
 
         def look() -> Records | None:
-            records = Records.read(shared.cluster_folder(self.place.name), read)
-            if records.whole:
+            there = {file.path for file in files.folder(self.place.project, str(folder))}
+            if there >= RECORDS and (records := Records.read(folder, read)).whole:
                 return records
-            if due():
+            if next(looks) % _SELDOM == _SELDOM - 1:
                 self._require_head()
                 said = node_says(self.place, self.place.name)
                 self.progress("cluster", f"waiting for Ray to start; the head: {said}")
@@ -121,6 +122,7 @@ class ComingUp:
         """
         alive: set[str] = set()
         looks, words = itertools.count(), ""
+        turns = itertools.count()
         said: dict[str, str] = {}
         there: list[Application] = []
         due = Seldom()
@@ -128,7 +130,7 @@ class ComingUp:
         file = WantedFile(self.place.client, self.place.project, self.place.name)
 
         def look() -> bool | None:
-            nonlocal alive, said, there, words
+            nonlocal alive, there, words
             before, alive = alive, _alive(api)
             if alive == before and not due():
                 return None
@@ -141,7 +143,10 @@ class ComingUp:
             if next(looks) % _SELDOM == 1:
                 file.require(self.wanted)
                 words = "".join(f"; {line}" for line in keeper_words(self.place))
-                said = {one.name: node_says(self.place, one.name) for one in absent[:_TOLD] if one.status == "running"}
+                running = [one.name for one in absent[:_TOLD] if one.status == "running"]
+                if running:
+                    name = running[next(turns) % len(running)]
+                    said[name] = node_says(self.place, name)
             total = sum(least.values())
             each = "".join(f"; {one.name}: {said.get(one.name, one.status)}" for one in absent[:_TOLD])
             self.progress("nodes", f"{total - lack} of {total} workers have joined{words}{each}")
