@@ -237,8 +237,17 @@ def test_a_models_name_by_its_source(source: str, model: str, tmp_path: Path) ->
     """One that the file may have, whatever stands in the source."""
     plugins = made_up("a", gguf=("a",))
     plugins.sources["hf"] = plugins.sources["file"]
-    choices = Choices(backend="local", backend_summary="", engine="a", source=source, limits_length=False)
+    has: Any = {"limits_length": False, "has_dtype": False}
+    choices = Choices(backend="local", backend_summary="", engine="a", source=source, **has)
     assert choices.model == model
     file = tmp_path / "rayllm.yaml"
     file.write_text(choices.text())
     assert load(file, plugins, {}).config.models[model].source == source
+
+
+@pytest.mark.parametrize("source", [EXAMPLE, "/models/own"])
+def test_the_examples_model_is_asked_in_full_precision(source: str) -> None:
+    """Where the engine can be told: of so small a model 16 bits leave little. A person's own is left alone."""
+    told = Choices(backend="local", backend_summary="", engine="a", source=source, limits_length=False).text()
+    assert ("dtype: float32" in told) == (source == EXAMPLE)
+    assert ("options:" in told) == (source == EXAMPLE)

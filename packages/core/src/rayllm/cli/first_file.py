@@ -38,8 +38,14 @@ BACKEND_OPTIONS = """\
 """
 OPTIONS = """\
     options:                    # the engine's own
+"""
+LENGTH = """\
       max_model_len: 2048       # tokens of prompt and answer together
 """
+DTYPE = """\
+      dtype: float32            # in bfloat16 so small a model says other things on each kind of CPU
+"""
+"""For the example's model."""
 _COMMENTS = 32
 """Column at which short values have their comment."""
 
@@ -59,6 +65,8 @@ class Choices:
     """The backend gives the endpoint its address, so that the file has none."""
     limits_length: bool = True
     """The engine has the option `max_model_len`, by which a first model starts with little memory."""
+    has_dtype: bool = True
+    """The engine has the option `dtype`."""
 
     @classmethod
     def of_what_is_installed(cls, plugins: Plugins, backend: str = "", engine: str = "") -> Choices:
@@ -74,7 +82,7 @@ class Choices:
         readers = [name for name in engines if "gguf" in plugins.engines[name].can("cpu")]
         engine = engine or [*readers, *engines, "vllm"][0]
         reads = engine in readers or not engines
-        options = plugins.engines[engine].options.model_fields if engines else {"max_model_len": None}
+        options = plugins.engines[engine].options.model_fields if engines else {"max_model_len", "dtype"}
         return cls(
             backend=backend,
             backend_summary=plugins.backends[backend].summary if backends else "a Ray cluster on this machine",
@@ -83,6 +91,7 @@ class Choices:
             engine=engine,
             source=EXAMPLE if reads and ("package" in plugins.sources or not engines) else FOLDER,
             limits_length="max_model_len" in options,
+            has_dtype="dtype" in options,
         )
 
     @property
@@ -93,6 +102,12 @@ class Choices:
         last = re.split(r"[/:]", self.source.rstrip("/").partition("@")[0].partition("#")[0])[-1]
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", last.removesuffix(".gguf")).strip("._-").lower()
         return "model" if name in {"", *RESERVED} else name[:80].rstrip("._-")
+
+    @property
+    def _options(self) -> str:
+        lines = LENGTH if self.limits_length else ""
+        lines += DTYPE if self.has_dtype and self.source == EXAMPLE else ""
+        return f"{OPTIONS}{lines}" if lines else ""
 
     def text(self) -> str:
         """The file."""
@@ -105,7 +120,7 @@ class Choices:
             model=_scalar(self.model),
             engine=_scalar(self.engine),
             source=_scalar(self.source),
-            options=OPTIONS if self.limits_length else "",
+            options=self._options,
             gateway="" if self.has_address else GATEWAY.format(port=self.port),
         )
         lines = (re.sub(r"^( +\S+(?: \S+)?)  #", _aligned, line) for line in found.splitlines())
