@@ -62,10 +62,7 @@ def test_four_nodes_with_few_calls(ops: Operators) -> None:
     assert (ops.folder / shared.SECRETS / "HF_TOKEN").read_text() == "hf_123"
     third = ops.fake.calls[len(calls) + len(again) :]
     changed = {call.path.rpartition("/")[2] for call in third if call.method in CHANGING}
-    assert {path for path in changed if not path.endswith(READING) and path != "validate_key"} == {
-        ".rayllm%2Fsecrets%2FHF_TOKEN",
-        "files",
-    }
+    assert {path for path in changed if not path.endswith(READING) and path != "validate_key"} == {"files"}
 
 
 def test_requests_that_fail(ops: Operators, monkeypatch: pytest.MonkeyPatch) -> None:

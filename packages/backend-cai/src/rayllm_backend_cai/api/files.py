@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from tenacity import retry_if_exception
@@ -34,8 +35,8 @@ class Files:
         except NotFoundError:
             return []
 
-    def upload(self, project: str, path: str, content: bytes) -> None:
-        """Write a file, whatever is there.
+    def upload(self, project: str, path: str, content: bytes, *, there: Collection[str] | None = None) -> None:
+        """Write a file, whatever is there. `there`: the names in its folder, where they were listed just now.
 
         The platform never overwrites: it stores `name(1).txt` beside and says nothing. So what is there goes first, and
         the folder is looked at afterwards; what was stored under another name is taken away again. For a moment there
@@ -48,14 +49,18 @@ class Files:
         clean = _clean(path)
         parent, name = str(PurePosixPath(clean).parent), PurePosixPath(clean).name
         for _ in range(UPLOADS):
-            self.delete(project, clean)
-            before = {file.path for file in self.folder(project, parent)}
+            before = {file.path for file in self.folder(project, parent)} if there is None else set(there)
+            there = None
+            if name in before:
+                self.delete(project, clean)
             fault = self._post(project, clean, content)
             after = {file.path: file for file in self.folder(project, parent)}
             stored = after.get(name)
-            for stray in (other for other in after.keys() - before if other != name and _is_copy(other, name)):
+            strays = [other for other in after.keys() - before if other != name and _is_copy(other, name)]
+            for stray in strays:
                 self.delete(project, str(PurePosixPath(parent, stray)))
-            if stored and stored.file_size == len(content):
+            is_theirs = strays and name not in before  # somebody's, which the first list had not yet
+            if stored and stored.file_size == len(content) and not is_theirs:
                 return
         raise fault or CaiError(
             f"{path} was uploaded {UPLOADS} times to project {project}, and is not there with its {len(content)} bytes",

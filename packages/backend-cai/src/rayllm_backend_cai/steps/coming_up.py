@@ -24,8 +24,10 @@ from rayllm_backend_cai.steps.wanted_file import WantedFile
 
 START_S = 600.0
 """Seconds that a head may take until it runs, then until Ray answers, then until all nodes have joined."""
-_SELDOM = 5
+_SELDOM = 10
 """Looks, each of them one list, for each at what nodes say of themselves, and at whether all is still wanted."""
+_FIRST = 2
+"""The first look at which that is asked: what takes a few seconds is not told."""
 _TOLD = 3
 """Workers of which it is told what they are at: each is asked for by itself, in turn."""
 _AGAIN = "rayllm up goes on from here; or begin anew: rayllm down, then rayllm up"
@@ -76,7 +78,7 @@ class ComingUp:
             there = {file.path for file in files.folder(self.place.project, str(folder))}
             if there >= RECORDS and (records := Records.read(folder, read)).whole:
                 return records
-            if next(looks) % _SELDOM == _SELDOM - 1:
+            if next(looks) % _SELDOM == _FIRST:
                 self._require_head()
                 said = node_says(self.place, self.place.name)
                 self.progress("cluster", f"waiting for Ray to start; the head: {said}")
@@ -140,7 +142,7 @@ class ComingUp:
             if not lack:
                 return True
             absent = _absent(there, alive)
-            if next(looks) % _SELDOM == 1:
+            if next(looks) % _SELDOM == _FIRST:
                 file.require(self.wanted)
                 words = "".join(f"; {line}" for line in keeper_words(self.place))
                 running = [one.name for one in absent[:_TOLD] if one.status == "running"]

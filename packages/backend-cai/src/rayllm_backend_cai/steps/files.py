@@ -25,9 +25,10 @@ class Disk:
         """
         script, packed = shared.run_script(code.digest), shared.CODE / f"{code.digest}.zip"
         for path, content in ((packed, code.content), (script, run)):
-            if self._sizes(path.parent).get(path.name) != len(content):
+            sizes = self._sizes(path.parent)
+            if sizes.get(path.name) != len(content):
                 progress("files", f"uploading RayLLM's code, {len(content) >> 10} KiB")
-                self._client.files.upload(self._project, str(path), content)
+                self._client.files.upload(self._project, str(path), content, there=sizes)
 
     def lay_secrets(self, secrets: Mapping[str, str], progress: Progress) -> None:
         """The deployment's secrets. Those of other deployments in this project stay."""

@@ -11,7 +11,7 @@ from rayllm.errors import RayllmError
 Found = TypeVar("Found")
 EVERY_S = 2.0
 """Seconds between two looks; the first ones are closer together, for what takes no time."""
-_FIRST_S = (0.2, 0.3, 0.5, 1.0)
+_FIRST_S = (0.5, 1.0)
 OFTEN_S = 0.5
 """As `EVERY_S`, where the cluster itself is asked, and not the platform's API."""
 

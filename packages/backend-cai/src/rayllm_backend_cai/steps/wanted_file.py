@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from rayllm import ClusterError
 from rayllm_backend_cai.api import CaiClient, NotFoundError
 from rayllm_backend_cai.shared import Wanted, cluster_folder, wanted_files
@@ -60,12 +62,19 @@ class WantedFile:
 
     def _look(self) -> tuple[Wanted | None, bool]:
         """What is wanted, and whether the draft alone has it."""
-        for path in (self._file, self._draft, self._file):
-            try:
-                return Wanted.model_validate_json(self._client.files.download(self._project, path)), path == self._draft
-            except (NotFoundError, ValueError):  # a ValueError: it is being written, or whoever did was killed
-                continue
+        if found := self._read(self._file):
+            return found, False
+        there = {file.path for file in self._client.files.folder(self._project, str(cluster_folder(self._name)))}
+        for path in (self._draft, self._file):
+            if PurePosixPath(path).name in there and (found := self._read(path)):
+                return found, path == self._draft
         return None, False
+
+    def _read(self, path: str) -> Wanted | None:
+        try:
+            return Wanted.model_validate_json(self._client.files.download(self._project, path))
+        except (NotFoundError, ValueError):  # a ValueError: it is being written, or whoever did was killed
+            return None
 
     def _upload(self, path: str, wanted: Wanted) -> None:
         self._client.files.upload(self._project, path, wanted.model_dump_json(indent=1).encode() + b"\n")
