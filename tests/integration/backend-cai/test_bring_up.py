@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import threading
 import time
@@ -16,7 +17,7 @@ from rayllm import Cluster, ClusterError, InputError, RayllmError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import retries
-from rayllm_backend_cai.testing import Fault
+from rayllm_backend_cai.testing import Fault, Limits
 from rayllm_backend_cai.testing.api import Asked
 
 CHANGING = {"POST", "PATCH", "DELETE"}
@@ -117,6 +118,22 @@ def test_no_room(ops: Operators, skip: int) -> None:
     ops.fake.faults.clear()
     ops.up(workers={"w": SMALL})
     assert ops.made() == [" running", "-w-1 running", "folder"]
+
+
+def test_no_room_for_several(ops: Operators) -> None:
+    """All that was refused is named at once, with what it asked for."""
+    ops.fake.settings.limits = Limits(cpu=2)
+    with pytest.raises(ClusterError, match="no room for the applications demo") as caught:
+        ops.up(head=SMALL, **THREE_WORKERS)
+    refused = caught.value.message.split("applications ")[1]
+    there = [row["name"] for row in ops.rows()]
+    assert sorted([*there, *re.findall(r"(\S+) \(1 CPU, 2 GB\)", refused)]) == [
+        "demo",
+        "demo-w-1",
+        "demo-w-2",
+        "demo-w-3",
+    ]
+    assert len(there) == 2
 
 
 def test_a_key_that_is_revoked_midway(ops: Operators) -> None:

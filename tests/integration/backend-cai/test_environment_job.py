@@ -18,7 +18,7 @@ from tests.conftest import until
 
 from rayllm.errors import ClusterError
 from rayllm_backend_cai import shared
-from rayllm_backend_cai.api import CaiClient, KeyRefusedError, QuotaError
+from rayllm_backend_cai.api import CaiClient, KeyRefusedError
 from rayllm_backend_cai.environment_job import Environments
 from rayllm_backend_cai.testing import Limits
 
@@ -137,8 +137,10 @@ def test_a_runtime_with_another_python(nodes: Nodes) -> None:
 def test_there_is_no_room_for_the_run(nodes: Nodes) -> None:
     """The platform's refusal is told; with room, the same command goes on."""
     nodes.cai.settings.limits = Limits(cpu=1)
-    with pytest.raises(QuotaError, match="out of quota"):
+    with pytest.raises(ClusterError, match=rf"no room for the job {JOB} \(2 CPUs, 8 GB\)") as refused:
         nodes.ensure(serving())
+    assert "out of quota" in (refused.value.cause or "")
+    assert refused.value.topic == "cai-quota"
     nodes.cai.settings.limits = Limits()
     nodes.ensure(serving())
 
@@ -211,6 +213,20 @@ def test_ctrl_c_stops_the_run_that_the_command_has_started(nodes: Nodes, pool: T
         nodes.ensure(SLOWLY, enough="checking")
     last = max(nodes.cai.client.jobs.runs(nodes.cai.project, job.id), key=lambda one: str(one.created_at))
     nodes.cai.ran(job.id, last, "stopped")
+
+
+def test_a_job_that_is_removed_meanwhile(nodes: Nodes, pool: ThreadPoolExecutor) -> None:
+    """As `rayllm down` does from elsewhere: that is said, and the next call begins again."""
+    first = pool.submit(nodes.ensure, SLOWLY)
+    nodes.wait_for_the_import()
+    (job,) = nodes.cai.client.jobs.all(nodes.cai.project)
+    nodes.cai.client.jobs.delete(nodes.cai.project, job.id)
+    with pytest.raises(ClusterError, match=f"the job {JOB} was removed while it ran") as told:
+        first.result(30)
+    assert told.value.topic == "another-operator"
+    nodes.open_the_gate()
+    nodes.ensure(SLOWLY)
+    assert nodes.ready(SLOWLY)
 
 
 def test_two_jobs_of_one_name(nodes: Nodes) -> None:

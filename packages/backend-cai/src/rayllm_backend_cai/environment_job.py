@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from rayllm.backends import Preparation, Progress
 from rayllm.errors import ClusterError
 from rayllm_backend_cai import shared
-from rayllm_backend_cai.api import AlreadyActiveError, CaiClient
+from rayllm_backend_cai.api import AlreadyActiveError, CaiClient, QuotaError
 from rayllm_backend_cai.api.records import ENDED, Job, JobRun, NewJob
 from rayllm_backend_cai.bootstrap.asked import PREPARATION, prepared_name
 from rayllm_backend_cai.bootstrap.requirements import Serving
 from rayllm_backend_cai.environment_run import POLL_S, Run
 from rayllm_backend_cai.kept_job import keep_job
 from rayllm_backend_cai.preparation import content_of, digest_of, place_of
+from rayllm_backend_cai.room import no_room
 from rayllm_backend_cai.shared import Wanted
 
 CPUS, MEMORY_GB = 2, 8
@@ -54,9 +55,9 @@ def ensure_environment(
         poll_s: seconds between two looks at the run, at first.
 
     Raises:
-        CaiError: the platform refuses something: out of quota, a key that has ended, …
-        ClusterError: the run failed; with its own last words and what to do. What was done stays, and the next call
-            goes on there.
+        CaiError: the platform refuses something, as a key that has ended.
+        ClusterError: there is no room for the job; or its run failed, with its own last words and what to do. What was
+            done stays, and the next call goes on there.
         KeyboardInterrupt: the run is stopped, if this call started it.
     """
     Environments(client, project, wanted, serving, preparation).ensure(progress, poll_s)
@@ -142,6 +143,9 @@ class Environments:
             run = self.client.jobs.start(self.project, job.id)
         except AlreadyActiveError:
             pass
+        except QuotaError as error:  # how much it asks for, no option says
+            cure = "stop other workloads, or ask the administrator for more"
+            raise no_room("job", [job], error, cure=cure) from error
         else:
             if run.status != "skipped":
                 return run, True

@@ -79,7 +79,7 @@ class Run:
         """Watch it to its end; the failure of somebody else's run for other environments than these is no matter.
 
         Raises:
-            ClusterError: it failed; with its own words.
+            ClusterError: it failed, with its own words; or it was removed.
             CaiError: it can't be looked at.
         """
         try:
@@ -93,7 +93,7 @@ class Run:
     def _watch(self, progress: Progress, poll_s: float) -> None:
         last, pause = (STEP, ""), poll_s
         while True:
-            self.run = self.client.jobs.run(self.project, self.job.id, self.run.id)
+            self.run = self._look()
             if self.run.status not in _WAITS:
                 self.record = self._read() or self.record
             now = self._now()
@@ -122,6 +122,17 @@ class Run:
             progress(STEP, "the nodes' own is ready, now the engines'")
         else:
             progress(*last, done=True)
+
+    def _look(self) -> JobRun:
+        try:
+            return self.client.jobs.run(self.project, self.job.id, self.run.id)
+        except NotFoundError as error:
+            raise ClusterError(
+                f"the job {self.job.name} was removed while it ran",
+                cause=f"somebody took {self.cluster} down meanwhile, or deleted the job in the workspace",
+                cure="rayllm up begins again",
+                topic="another-operator",
+            ) from error
 
     def _now(self) -> tuple[str, str]:
         if self.record:

@@ -19,6 +19,7 @@ from rayllm_backend_cai.applications import (
     precedence,
     worker_application,
 )
+from rayllm_backend_cai.room import no_room
 from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.waiting import until
 
@@ -69,10 +70,10 @@ class Nodes:
             self._remove(head)
             there = settled(self._place, self._place.applications())
         wanted = [] if stays and keeps else self._workers()
-        if not stays:
-            wanted.append(head_application(self._wanted))
+        if not stays:  # in front: where there is room for some alone, it brings the others in later
+            wanted.insert(0, head_application(self._wanted))
         by_name = {one.name: one for one in there}
-        made = _together([self._maker(new, by_name.get(new.name)) for new in wanted])
+        made = _together([(new, self._maker(new, by_name.get(new.name))) for new in wanted])
         if own := {one.id: one.name for one in made if one}:
             self._see(own)
         return head is None
@@ -145,8 +146,6 @@ class Nodes:
             try:
                 return place.client.applications.create(place.project, new)
             except CaiError as error:
-                if isinstance(error, QuotaError):
-                    raise _no_room(new, error) from error
                 if not is_taken(error):
                     raise
                 refused = error
@@ -258,23 +257,23 @@ def is_taken(error: CaiError) -> bool:
     return error.status in {400, 409} and "subdomain" in said and "pattern" not in said
 
 
-def _together(makers: list[Callable[[], Application | None]]) -> list[Application | None]:
-    """Do all of it at once; what fails is told when everything has ended, so that nothing is made unseen."""
-    if not makers:
+def _together(wanted: list[tuple[NewApplication, Callable[[], Application | None]]]) -> list[Application | None]:
+    """Do all of it at once; what fails is told when everything has ended, so that nothing is made unseen.
+
+    Raises:
+        ClusterError: there is no room for some; all of these are named.
+        RayllmError: anything else failed.
+    """
+    if not wanted:
         return []
-    with ThreadPoolExecutor(min(_AT_ONCE, len(makers)), thread_name_prefix="cai") as pool:
-        futures = [pool.submit(make) for make in makers]
-    return [one.result() for one in futures]
-
-
-def _no_room(new: NewApplication, error: QuotaError) -> ClusterError:
-    has = f"{new.cpu:g} CPUs, {new.memory:g} GB" + (f", {new.nvidia_gpu} GPUs" if new.nvidia_gpu else "")
-    return ClusterError(
-        f"there is no room for the application {new.name} ({has})",
-        cause=error.said or error.message,
-        cure=f"{error.cure}; what was made stays, and rayllm up goes on from there",
-        topic="cai-quota",
-    )
+    with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), thread_name_prefix="cai") as pool:
+        futures = [(new, pool.submit(make)) for new, make in wanted]
+    failed = [(new, error) for new, future in futures if (error := future.exception())]
+    refused = [(new, error) for new, error in failed if isinstance(error, QuotaError)]
+    if refused and len(refused) == len(failed):
+        error = refused[0][1]
+        raise no_room("application", [new for new, _ in refused], error, cure=error.cure or "") from error
+    return [future.result() for _, future in futures]
 
 
 def _taken(new: NewApplication, refused: CaiError | None) -> ClusterError:
