@@ -136,6 +136,38 @@ def test_scale_of_two_at_once(ops: Operators) -> None:
     assert ops.made() == [" running", "folder"]
 
 
+def test_a_scale_whose_head_ends(ops: Operators) -> None:
+    """Nobody makes the workers: that is said at once, and not when the time for it is over."""
+    ops.up(**WORKER)
+    ops.fake.settings.stuck = frozenset({"demo-w-2"})
+
+    def kill(step: str, detail: str, *, done: bool = False) -> None:
+        ops.progress(step, detail, done=done)
+        if "2 wanted" in detail:
+            ops.fake.pod(NAME).kill(oom=True)
+
+    with pytest.raises(ClusterError, match="the head of demo has ended") as caught:
+        ops.backend().scale(NAME, "w", 2, kill)
+    assert "memory" in (caught.value.cause or "")
+    assert "rayllm up" in (caught.value.cure or "")
+
+
+def test_a_scale_that_the_platform_refuses(ops: Operators) -> None:
+    """Why the head makes no more is told while it is waited for."""
+    ops.up(**WORKER)
+    ops.fake.settings.stuck = frozenset({"demo-w-2"})
+    record = KeeperRecord(refused={"w": Hold(reason="out of quota", since=time.time(), again=time.time())})
+    record.write(shared.keeper_file(ops.cluster_folder()))
+
+    def enough(step: str, detail: str, *, done: bool = False) -> None:
+        ops.progress(step, detail, done=done)
+        if "2 wanted; w: out of quota" in detail:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ops.backend().scale(NAME, "w", 2, enough)
+
+
 def test_a_scale_while_it_comes_up(ops: Operators) -> None:
     """Workers are no longer waited for that somebody else has put off."""
     ops.misfortune("demo-w-1", "ConnectionError: no head there")

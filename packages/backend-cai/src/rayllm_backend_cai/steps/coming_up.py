@@ -12,13 +12,14 @@ from rayllm.cluster.connection import UnreachableError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import endings, shared
 from rayllm_backend_cai.api.records import Application
-from rayllm_backend_cai.applications import ENDED, group_of
+from rayllm_backend_cai.applications import group_of
 from rayllm_backend_cai.cluster_report import RECORDS, Records
 from rayllm_backend_cai.shared import Wanted
 from rayllm_backend_cai.steps.files import Disk
 from rayllm_backend_cai.steps.keeper_words import keeper_words
 from rayllm_backend_cai.steps.node_words import node_says
-from rayllm_backend_cai.steps.nodes import Place, head_of, settled
+from rayllm_backend_cai.steps.nodes import Place, settled
+from rayllm_backend_cai.steps.the_head import require_head
 from rayllm_backend_cai.steps.waiting import OFTEN_S, Seldom, until
 from rayllm_backend_cai.steps.wanted_file import WantedFile
 
@@ -52,11 +53,7 @@ class ComingUp:
         def look() -> Application | None:
             nonlocal head
             there = settled(self.place, self.place.applications())
-            head = head_of(there)
-            if head is None:
-                raise self._vanished()
-            if head.status in ENDED:
-                raise self._ended(head)
+            head = require_head(self.place, there)
             up = sum(one.status == "running" for one in there)
             self.progress("nodes", f"{up} of {len(there)} applications run; the head is {head.status}")
             return head if head.status == "running" else None
@@ -79,7 +76,7 @@ class ComingUp:
             if there >= RECORDS and (records := Records.read(folder, read)).whole:
                 return records
             if next(looks) % _SELDOM == _FIRST:
-                self._require_head()
+                require_head(self.place, self.place.applications())
                 said = node_says(self.place, self.place.name)
                 self.progress("cluster", f"waiting for Ray to start; the head: {said}")
             return None
@@ -105,7 +102,7 @@ class ComingUp:
                     raise self._distrusted(cluster, error) from error
                 last = error
                 if due():
-                    self._require_head()
+                    require_head(self.place, self.place.applications())
                 return None
             except ClusterError as error:
                 raise self._kept_out(cluster, error) from error
@@ -158,36 +155,12 @@ class ComingUp:
             until(look, START_S, lambda: self._missing(alive, there), every_s=OFTEN_S)
         return there
 
-    def _require_head(self) -> None:
-        """Raise if the head has ended or is gone."""
-        head = head_of(self.place.applications())
-        if head is None:
-            raise self._vanished()
-        if head.status in ENDED:
-            raise self._ended(head)
-
-    def _vanished(self) -> ClusterError:
-        return ClusterError(
-            f"the application {self.place.name} has vanished",
-            cause="somebody else deleted it while it started",
-            cure="rayllm up",
-            topic="cai-application",
-        )
-
     def _unwritten(self) -> ClusterError:
         words = endings.last_words(self.place.client, self.place.project, self.place.name, self.place.name)
         return ClusterError(
             f"Ray has not started in the head of {self.place.name} within {START_S / 60:g} minutes",
             cause=words or None,
             cure=f"mend what the cause names; is the project's disk full or slow? {_AGAIN}",
-            topic="cai-application",
-        )
-
-    def _ended(self, head: Application) -> ClusterError:
-        return ClusterError(
-            f"the head of {self.place.name} has {'ended' if head.status == 'failed' else 'been stopped'}",
-            cause=endings.explained(self.place.client, self.place.project, self.place.name, head),
-            cure="mend what the cause names, then: rayllm up. The application's whole log stands in the workspace",
             topic="cai-application",
         )
 
