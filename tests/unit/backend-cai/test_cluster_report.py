@@ -53,6 +53,7 @@ def absent(kept: KeeperRecord | None, least: int, most: int) -> list[PlatformNod
         (KeeperRecord(refused={"w": hold()}), 1, 2, ("refused", QUOTA)),
         (KeeperRecord(refused={"w": hold(late=2 * STALE_S)}), 1, 2, None),
         (KeeperRecord(trouble="no answer"), 1, 2, None),
+        (KeeperRecord(trouble="no key", stuck=True), 1, 2, ("waiting", "no key")),
         # the fewest are wanted for ever, and a failure is over some day
         (KeeperRecord(refused={"w": hold(late=2 * STALE_S)}), 2, 2, ("refused", QUOTA)),
         (KeeperRecord(failing={"w": hold(late=2 * STALE_S)}), 2, 2, None),

@@ -200,3 +200,7 @@ def test_pauses_grow_while_the_platform_refuses() -> None:
     first = holds.after_refusal(None, "out of quota", NOW)
     second = holds.after_refusal(first, "out of quota", NOW + 10)
     assert (first.again, second.again, second.since) == (NOW + 10, NOW + 30, NOW)
+    hold = second
+    for _ in range(20):
+        hold = holds.after_refusal(hold, "out of quota", NOW)
+    assert hold.again == NOW + holds.LONGEST_REFUSED_S

@@ -206,6 +206,34 @@ def test_a_refused_quota_is_told_and_tried_again_slowly(kept: Kept) -> None:
     assert not kept.keeper.notes.record.refused
 
 
+def test_another_number_is_tried_at_once(kept: Kept) -> None:
+    """Whoever asks for it may have made the room."""
+    kept.cai.settings.limits = Limits(cpu=1)
+    kept.want(gpu=group(2))
+    kept.tick(40)
+    kept.cai.settings.limits = Limits()
+    kept.want(gpu=group(3))
+    kept.tick(2)
+    kept.settle("llm-gpu-1", "llm-gpu-2", "llm-gpu-3")
+
+
+def test_a_key_that_is_refused_is_told_with_what_mends_it(kept: Kept) -> None:
+    """The pod keeps its key: nothing else that a person does would bring workers back."""
+    key = kept.cai.fake.key
+    kept.want(gpu=group(1))
+    kept.cai.fake.revoke(key)
+    kept.tick(3)
+    record = kept.keeper.notes.record
+    assert record.stuck
+    assert "until the application llm is restarted in the workspace" in record.trouble
+    assert key not in record.trouble
+    kept.cai.fake.add_key(key=key)
+    kept.tick(40)
+    kept.settle("llm-gpu-1")
+    assert not kept.keeper.notes.record.trouble
+    assert not kept.keeper.notes.record.stuck
+
+
 def test_a_name_that_is_somebody_elses_is_passed_over(kept: Kept) -> None:
     """Subdomains are the whole workspace's."""
     other = kept.cai.fake.add_project("other", {"wait.py": WAIT})

@@ -46,6 +46,7 @@ def test_without_a_key_the_record_says_so(environ: dict[str, str], tmp_path: Pat
     record = KeeperRecord.read(keeper_file(tmp_path / "clusters/llm"))
     assert record
     assert "no API key" in record.trouble
+    assert record.stuck
     assert record.events[-1].text == record.trouble
 
 

@@ -214,6 +214,8 @@ class KeeperRecord(_Kept):
 
     trouble: str = ""
     """Why nothing can be done at all: the platform does not answer, or takes no key."""
+    stuck: bool = False
+    """Whether the trouble stays until somebody does something about it."""
     made: dict[str, str] = Field(default_factory=dict)
     """Ids of the workers' applications, by name, that were made or found."""
     leaving: dict[str, Leaving] = Field(default_factory=dict)

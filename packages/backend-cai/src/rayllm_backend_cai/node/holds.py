@@ -7,6 +7,8 @@ from rayllm_backend_cai.shared import Hold
 STEADY_S = 600.0
 """A worker that ran longer is replaced at once, however it ended."""
 LONGEST_S = 600.0
+LONGEST_REFUSED_S = 120.0
+"""To ask again costs one request, and somebody may be waiting for the room that was just made."""
 _FIRST_S = 5.0
 
 
@@ -20,7 +22,8 @@ def after_end(before: Hold | None, reason: str, lived_s: float, now: float) -> H
 def after_refusal(before: Hold | None, reason: str, now: float) -> Hold:
     """Of a group of which the platform makes no application."""
     count = before.count + 1 if before else 1
-    return Hold(reason=reason, since=before.since if before else now, again=now + 2 * _pause(count), count=count)
+    again = now + min(LONGEST_REFUSED_S, 2 * _pause(count))
+    return Hold(reason=reason, since=before.since if before else now, again=again, count=count)
 
 
 def _pause(count: int) -> float:

@@ -95,6 +95,7 @@ class Keeper:
         news = wanted != self._wanted or nodes != self._nodes or groups.unsettled(situation)
         if now < self._next - (CALM_S - BUSY_S if news and not self.notes.record.trouble else 0):
             return
+        self._forget_refusals(wanted)
         self._wanted, self._nodes, self._next = wanted, nodes, now + CALM_S
         try:
             self._list(wanted)
@@ -102,9 +103,18 @@ class Keeper:
             self.notes.trouble("", now)
         except CaiError as error:
             self._next = self._clock() + TROUBLE_S
-            self.notes.trouble(": ".join(filter(None, [error.message, error.cause])), now)
+            stuck = isinstance(error, KeyRefusedError)
+            why = _no_key(wanted.name, error) if stuck else ": ".join(filter(None, [error.message, error.cause]))
+            self.notes.trouble(why, now, stuck=stuck)
         finally:
             self.notes.save()
+
+    def _forget_refusals(self, wanted: Wanted) -> None:
+        """Who asks for another number of a group waits for an answer of today."""
+        before = (self._wanted or wanted).groups
+        for group in self.notes.record.refused:
+            if before.get(group) != wanted.groups.get(group):
+                self.notes.refused(group, None)
 
     def _situation(self, wanted: Wanted) -> Situation:
         """What is known, with a fresh look at Ray."""
@@ -231,3 +241,11 @@ class Keeper:
             self.notes.event(new.name, "is made", now)
             self._workers.append(made)
             self._taken.add(new.name)
+
+
+def _no_key(cluster: str, error: CaiError) -> str:
+    """Why nothing is done with a key that is refused; a pod has one for its whole life."""
+    return (
+        f"the key of the head is refused ({error.said or error.message}): what runs goes on, and no worker is made or "
+        f"removed until the application {cluster} is restarted in the workspace, which gives it another key"
+    )

@@ -38,7 +38,7 @@ def main() -> int:
         workspace = Workspace.find()
     except InputError as error:
         notes = Notes(pod.folder)
-        notes.trouble(": ".join(filter(None, [error.message, error.cause])), time.time())
+        notes.trouble(": ".join(filter(None, [error.message, error.cause])), time.time(), stuck=True)
         notes.save()
         return 1
     where = Watched(HeadRecord, pod.head)

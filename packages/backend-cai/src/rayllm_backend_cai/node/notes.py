@@ -38,10 +38,10 @@ class Notes:
         log.info("%s: %s", node, text)
         self._change(events=[*self.record.events, Event(at=now, node=node, text=text)][-EVENTS:])
 
-    def trouble(self, reason: str, now: float) -> None:
-        """Tell why nothing can be done at all; empty: it can."""
+    def trouble(self, reason: str, now: float, *, stuck: bool = False) -> None:
+        """Tell why nothing can be done at all, and whether that stays so; empty: it can."""
         if reason != self.record.trouble:
-            self._change(trouble=reason)
+            self._change(trouble=reason, stuck=stuck)
             self.event("", reason or "the platform answers again", now)
 
     def made(self, name: str, application: str) -> None:

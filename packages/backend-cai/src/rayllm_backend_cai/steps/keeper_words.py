@@ -57,7 +57,7 @@ def held(kept: KeeperRecord, group: str, now: float, *, lacks: bool) -> tuple[st
         now: seconds since 1970.
         lacks: whether it has fewer than the fewest, which the head tries to mend without end.
     """
-    if lacks and kept.trouble:
+    if kept.trouble and (lacks or kept.stuck):
         return "waiting", kept.trouble
     for state, holds in (("refused", kept.refused), ("waiting", kept.failing)):
         hold = holds.get(group)
