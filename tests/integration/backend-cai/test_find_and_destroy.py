@@ -136,6 +136,18 @@ def test_scale_of_two_at_once(ops: Operators) -> None:
     assert ops.made() == [" running", "folder"]
 
 
+def test_a_scale_beyond_what_names_can_be(ops: Operators) -> None:
+    """The workspace would refuse the last one for ever."""
+    name, group = "n" * 40, "g" * 20
+    ops.up(name, workers={group: SMALL})
+    with pytest.raises(InputError, match="longer than the 63 letters") as caught:
+        ops.backend().scale(name, group, 10, ops.progress)
+    assert "fewer of them" in (caught.value.cure or "")
+    wanted = Wanted.read(ops.cluster_folder(name) / "wanted.json")
+    assert wanted
+    assert wanted.groups[group].max == 1
+
+
 def test_a_scale_whose_head_ends(ops: Operators) -> None:
     """Nobody makes the workers: that is said at once, and not when the time for it is over."""
     ops.up(**WORKER)

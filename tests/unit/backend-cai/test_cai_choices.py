@@ -70,6 +70,14 @@ REFUSED: list[tuple[dict[str, NodeOptions], list[Runtime], str]] = [
 ]
 
 
+def test_no_runtime_with_cuda() -> None:
+    """To leave `runtime:` out, as was done, is no cure."""
+    with pytest.raises(ClusterError) as caught:
+        choose({"head": CPU, "g": GPU}, [PLAIN])
+    assert "edition Nvidia GPU" in (caught.value.cure or "")
+    assert "leave it out" not in (caught.value.cure or "")
+
+
 @pytest.mark.parametrize(("wanted", "there", "said"), REFUSED)
 def test_runtimes_that_are_not_to_be_had(wanted: dict[str, NodeOptions], there: list[Runtime], said: str) -> None:
     """With what there is, and what to do."""

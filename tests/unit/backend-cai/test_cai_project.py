@@ -70,7 +70,7 @@ def test_several_of_a_name(cai: Cai) -> None:
         ensure(cai, project="llm")
     assert cai.project in (caught.value.cause or "")
     assert other in (caught.value.cause or "")
-    assert caught.value.cure
+    assert caught.value.cure == "name one by its id: cluster.options.project"  # which goes before the environment's
 
 
 def test_made_by_the_name_of_the_deployment(cai: Cai) -> None:

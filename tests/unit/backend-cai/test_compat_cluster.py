@@ -310,3 +310,11 @@ def test_another_process_finds_it_by_the_workspace(
     assert cai.fake.key not in repr(place) + str(place.options)
     with pytest.raises(ClusterError, match="no cluster other"):
         place_of(f"other.{cai.fake.workspace.domain}")
+
+
+def test_without_any_engine(manager: CAIClusterManager) -> None:
+    """What a cluster without models needs of one is no setting of the caller's."""
+    Plugins.discover().engines.clear()
+    with pytest.raises(InputError, match="no engine is installed") as caught:
+        manager.start_cluster(num_workers=1)
+    assert caught.value.cure == "pip install rayllm-engine-vllm"

@@ -60,7 +60,7 @@ class Place:
             secrets: values by name, which the models need on their nodes.
 
         Raises:
-            InputError: something is wrong with it; all of it.
+            InputError: something is wrong with it; all of it. Or no engine is installed.
         """
         found = plugins()
         data: dict[str, Any] = {
@@ -90,8 +90,14 @@ def report(step: str, detail: str, *, done: bool = False) -> None:
 
 
 def _any_of(found: Plugins) -> str:
-    """An engine that is installed, vLLM first."""
-    return DEFAULT_ENGINE if DEFAULT_ENGINE in found.engines else next(iter(found.engines), DEFAULT_ENGINE)
+    """An engine that is installed, vLLM first.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not found.engines:
+        raise InputError("no engine is installed", cure="pip install rayllm-engine-vllm")
+    return DEFAULT_ENGINE if DEFAULT_ENGINE in found.engines else next(iter(found.engines))
 
 
 def _opened(text: str, found: Plugins, environ: Mapping[str, str]) -> RayLLM:

@@ -91,6 +91,8 @@ class CaiBackend(ClusterBackend):
 
     def scale(self, name: str, group: str, count: int, progress: Progress) -> None:
         """Write how many are wanted; the head makes and drains workers. Returns when that is done."""
+        from rayllm_backend_cai.steps.rules import require_names
+
         with self._found(name) as found:
             wanted = found.wanted() if found else None
             cluster = found.cluster(wanted) if found else None
@@ -101,6 +103,7 @@ class CaiBackend(ClusterBackend):
                     f"{name} has no group of nodes {group!r}{did_you_mean(group, wanted.groups)}",
                     cure=f"it has {', '.join(sorted(wanted.groups)) or 'none: cluster.options.workers'}",
                 )
+            require_names(name, group, count)
             if cluster.state != "ready":
                 raise ClusterError(f"the cluster {name} is {cluster.state}", cause=cluster.reason, cure="rayllm up")
             Scaling(found.place, wanted, progress).to(cluster, group, count)

@@ -43,7 +43,7 @@ def find_project(client: CaiClient, options: CaiOptions, cluster: str) -> Projec
             return client.projects.get(name)
         except NotFoundError:
             pass  # then it is a name that looks like an id
-    return _only(client.projects.named(name), name)
+    return _only(client.projects.named(name), name, by="cluster.options.project" if options.project else "CML_PROJECT")
 
 
 def ensure_project(client: CaiClient, options: CaiOptions, cluster: str, progress: Progress) -> Project:
@@ -83,12 +83,12 @@ def _with(projects: list[Project], wanted: str) -> list[Project] | None:
     return projects if any(one.id == wanted for one in projects) else None
 
 
-def _only(projects: list[Project], name: str) -> Project | None:
+def _only(projects: list[Project], name: str, *, by: str) -> Project | None:
     if len(projects) > 1:
         raise ClusterError(
             f"{len(projects)} projects are called {name}",
             cause="\n".join(f"{one.id}, made {one.created_at:%Y-%m-%d}" for one in projects if one.created_at) or None,
-            cure="name one by its id: cluster.options.project, or CML_PROJECT",
+            cure=f"name one by its id: {by}",
             topic="cai-project",
         )
     return projects[0] if projects else None

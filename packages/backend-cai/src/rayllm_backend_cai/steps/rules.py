@@ -53,6 +53,17 @@ def refusals(spec: ClusterSpec, options: CaiOptions) -> Iterator[Refusal]:
         yield from _memory(key, workers)
 
 
+def require_names(name: str, group: str, count: int) -> None:
+    """Whether a group can have so many workers by their names.
+
+    Raises:
+        InputError: the last one's name is no part of an address.
+    """
+    last = shared.worker_name(name, group, max(1, count))
+    for one in _labels((), last, "fewer of them; or a shorter name of the group, or of the deployment"):
+        raise InputError(one.message, cure=one.cure)
+
+
 def subdomain_of(name: str, options: CaiOptions) -> str:
     """Where the endpoint is to be."""
     return options.subdomain or name

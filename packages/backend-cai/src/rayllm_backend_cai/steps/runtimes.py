@@ -110,7 +110,8 @@ def _none_fits(wanted: Mapping[str, NodeOptions], known: list[Runtime], minors: 
     return ClusterError(
         f"no enabled runtime of this workspace has {needs}" + (f", and CUDA for {', '.join(gpus)}" if gpus else ""),
         cause=_there(known),
-        cure=_CURE,
+        cure=f"an administrator adds and enables runtimes{', for GPUs of the edition Nvidia GPU' if gpus else ''}; or "
+        "name one of these under `runtime:`, if it has what is needed and does not say so",
         topic="cai-runtime",
     )
 
