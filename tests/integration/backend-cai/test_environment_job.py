@@ -19,6 +19,7 @@ from tests.conftest import until
 from rayllm.errors import ClusterError
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import CaiClient, KeyRefusedError
+from rayllm_backend_cai.endings import SILENT
 from rayllm_backend_cai.environment_job import Environments
 from rayllm_backend_cai.testing import Limits
 
@@ -213,6 +214,18 @@ def test_ctrl_c_stops_the_run_that_the_command_has_started(nodes: Nodes, pool: T
         nodes.ensure(SLOWLY, enough="checking")
     last = max(nodes.cai.client.jobs.runs(nodes.cai.project, job.id), key=lambda one: str(one.created_at))
     nodes.cai.ran(job.id, last, "stopped")
+
+
+def test_a_disk_that_takes_nothing(nodes: Nodes) -> None:
+    """As a full one: the run can say nothing there, which is what can be said."""
+    place = nodes.folder / shared.cluster_folder("demo")
+    place.parent.mkdir(parents=True)
+    place.touch()
+    with pytest.raises(ClusterError, match="failed before it could say why") as told:
+        nodes.ensure(serving())
+    assert SILENT in (told.value.cause or "")
+    place.unlink()
+    nodes.ensure(serving())
 
 
 def test_a_job_that_is_removed_meanwhile(nodes: Nodes, pool: ThreadPoolExecutor) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.cai import Cai
 
 from rayllm_backend_cai.api.records import Application, K8sInfo, Usage
-from rayllm_backend_cai.endings import explained, last_words, told_of, why_ended
+from rayllm_backend_cai.endings import SILENT, explained, last_words, told_of, why_ended
 from rayllm_backend_cai.testing import Fault
 
 APP = Application(id="a", name="demo")
@@ -55,7 +55,8 @@ def test_an_application_that_ended(cai: Cai) -> None:
     ended = cai.start(script="fails.py", status="failed")
     assert why_ended(cai.client, ended) == "Engine exited 3, its script ended with status 3"
     log = cai.fake.folder(cai.project) / ".rayllm/clusters/demo/logs/app/supervisor.log"
-    assert explained(cai.client, cai.project, "demo", ended) == "Engine exited 3, its script ended with status 3"
+    told = explained(cai.client, cai.project, "demo", ended)
+    assert told == f"Engine exited 3, its script ended with status 3\n{SILENT}"
     log.parent.mkdir(parents=True)
     log.write_text("one\n\ntwo\nthree\n")
     assert last_words(cai.client, cai.project, "demo", "app", lines=2) == "two\nthree"

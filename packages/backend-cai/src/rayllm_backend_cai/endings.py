@@ -10,6 +10,7 @@ from rayllm_backend_cai.api import CaiClient, CaiError, NotFoundError
 from rayllm_backend_cai.api.records import Application, Usage
 
 LOG = "supervisor.log"
+SILENT = "it wrote nothing to the project's disk: is that full, or not to be written to?"
 _LINES = 15
 _SIGNALLED = 128
 _WAITING = frozenset({"scheduling", "pending"})
@@ -51,6 +52,8 @@ def explained(client: CaiClient, project: str, cluster: str, application: Applic
     """Both, for the cause of an error: that they can't be read is no reason to hide the error itself."""
     try:
         parts = [why_ended(client, application), last_words(client, project, cluster, application.name)]
+        if application.status == "failed" and not parts[-1]:
+            parts[-1] = SILENT
     except CaiError as error:
         return f"why is not known: {error.message}"
     return "\n".join(filter(None, parts)) or "neither the platform nor a log tells why: its page in the workspace may"

@@ -15,6 +15,7 @@ from rayllm_backend_cai.api import CaiClient, CaiError, NotFoundError
 from rayllm_backend_cai.api.jobs import RUN_MARK
 from rayllm_backend_cai.api.records import ENDED, Job, JobRun
 from rayllm_backend_cai.bootstrap.journal import RECORD
+from rayllm_backend_cai.endings import SILENT
 
 POLL_S = 2.0
 SLOWEST = 2.5
@@ -161,7 +162,8 @@ class Run:
         if self.record and self.record.error:
             return self.record.error.raised()
         end = _ENDS.get(self.run.status, f"ended as {self.run.status!r}")
-        reached = f"it was at: {self.record.step}: {self.record.detail}" if self.record else ""
+        silent = SILENT if self.run.status == "failed" else ""
+        reached = f"it was at: {self.record.step}: {self.record.detail}" if self.record else silent
         cause = "\n".join(filter(None, [self._reason(), reached]))
         return ClusterError(
             f"the run of the job {self.job.name} {end}",
