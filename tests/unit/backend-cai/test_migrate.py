@@ -321,6 +321,14 @@ def test_a_mistake_in_the_old_file_has_its_place(old: Path, text: str, line: int
     assert message in str(caught.value)
 
 
+def test_a_file_that_is_not_there(old: Path) -> None:
+    """RayLLM's own would not help."""
+    old.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="there is no file") as caught:
+        convert(old)
+    assert "rayllm init" not in (caught.value.cure or "")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -39,6 +39,8 @@ def convert(path: Path) -> Converted:
         InputError: there is no such file, or it is none of ray-serve-cai's that could be converted.
         ConfigErrors: something is wrong in it; all of it.
     """
+    if not path.exists():
+        raise InputError(f"there is no file {path}", cure="name the old tool's file, as cai_cluster.yaml")
     document = read_document(path, {})
     _require_kind(path, document.data)
     notes = Notes(lambda at: document.place(at, key=True), problems=document.problems)
