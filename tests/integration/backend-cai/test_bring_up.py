@@ -17,7 +17,7 @@ from rayllm import Cluster, ClusterError, InputError, RayllmError
 from rayllm.cluster.serve_api import ServeApi
 from rayllm_backend_cai import shared
 from rayllm_backend_cai.api import retries
-from rayllm_backend_cai.testing import Fault, Limits
+from rayllm_backend_cai.testing import Fault
 from rayllm_backend_cai.testing.api import Asked
 
 CHANGING = {"POST", "PATCH", "DELETE"}
@@ -122,7 +122,9 @@ def test_no_room(ops: Operators, skip: int) -> None:
 
 def test_no_room_for_several(ops: Operators) -> None:
     """All that was refused is named at once, with what it asked for."""
-    ops.fake.settings.limits = Limits(cpu=2)
+    ops.fake.faults.add(
+        Fault(method="POST", path="/applications$", skip=2, times=None, status=409, code=10, message="out of quota")
+    )
     with pytest.raises(ClusterError, match="no room for the applications demo") as caught:
         ops.up(head=SMALL, **THREE_WORKERS)
     refused = caught.value.message.split("applications ")[1]
