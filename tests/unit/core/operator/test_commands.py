@@ -274,6 +274,19 @@ def test_down(dashboard: FakeDashboard, screen: Screen) -> None:
     assert screen() == "demo was not running.\n"
 
 
+def test_down_that_is_interrupted(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that something may be left, and what takes it away."""
+
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RayLLM, "down", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        down(HERE, yes=True)
+    assert screen() == ""
+    assert screen.notes == "Interrupted. A part of demo may be left: rayllm down takes it away\n"
+
+
 class Terminal(io.StringIO):
     """Somebody is there."""
 

@@ -23,6 +23,10 @@ def down(file: FileOption = DEFAULT_FILE, yes: YesOption = False) -> None:
     llm = open_file(file, output, with_keys=False)
     if not confirmed(f"Stop {llm.name} and everything it serves?", output, yes=yes):
         return
-    with Steps() as steps, stdout_to_stderr():
-        found = llm.down(steps)
+    try:
+        with Steps() as steps, stdout_to_stderr():
+            found = llm.down(steps)
+    except KeyboardInterrupt:
+        output.note(f"Interrupted. A part of {llm.name} may be left: rayllm down takes it away")
+        raise
     output.say(f"{llm.name} is down." if found else f"{llm.name} was not running.")
