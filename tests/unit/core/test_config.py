@@ -77,6 +77,18 @@ def test_a_broken_plugin_may_be_the_cause(site: Site, check: Checker) -> None:
     ]
 
 
+def test_nothing_is_installed(check: Checker) -> None:
+    """Core alone has no engine: what brings one is named."""
+    check.plugins = Plugins.discover([EntryPoint(name="core", value="rayllm.builtin", group="rayllm")])
+    lines = check.mistakes(
+        "name: d\ncluster: {backend: ray, options: {address: 'http://a:1'}}\nmodels: {m: {engine: vllm, source: /m}}"
+    )
+    assert lines == [
+        'f:3:22  models.m.engine: no engine "vllm"   installed: none',
+        "        → pip install rayllm-engine-vllm",
+    ]
+
+
 LEAKS = {
     "text for a number": "engine: vllm, source: /m, drain_s: '${env:S}'",
     "name of an engine": "engine: '${env:S}', source: /m",

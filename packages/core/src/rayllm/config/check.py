@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,8 +200,14 @@ def _pick(document: Document, plugins: Plugins, kind: str, name: Any, path: KeyP
         shown = document.raw.get(path, name)
         names = ", ".join(sorted(installed)) or "none"
         hint = did_you_mean(name, installed)
-        document.problem(path, f'no {kind} "{shown}"{hint}', choices=f"installed: {names}", cure=_suspects(plugins))
+        cure = _suspects(plugins) or ("" if installed else f"pip install {_usual_name(kind, str(shown))}")
+        document.problem(path, f'no {kind} "{shown}"{hint}', choices=f"installed: {names}", cure=cure)
     return installed.get(name)
+
+
+def _usual_name(kind: str, name: str) -> str:
+    """What a distribution with this engine or backend is called, as far as that can be told."""
+    return f"rayllm-{kind}-{name if re.fullmatch('[a-z0-9-]+', name) else 'NAME'}"
 
 
 def _suspects(plugins: Plugins) -> str:
