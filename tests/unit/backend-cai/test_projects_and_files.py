@@ -118,6 +118,16 @@ def test_an_upload_that_was_not_answered(cai: Cai, carried_out: bool, fault: Fau
     assert len(posts) == (1 if carried_out else 2)
 
 
+@pytest.mark.parametrize(("by_content", "kept"), [(False, b"mine"), (True, b"same")])
+def test_somebody_else_was_quicker(cai: Cai, by_content: bool, kept: bytes) -> None:
+    """After the folder was listed: their file is replaced, or left where its name says that it is the same."""
+    files = cai.client.files
+    files.upload(cai.project, "x.txt", b"same")
+    files.upload(cai.project, "x.txt", b"mine", there=(), by_content=by_content)
+    assert files.download(cai.project, "x.txt") == kept
+    assert [file.path for file in files.folder(cai.project) if file.path.startswith("x")] == ["x.txt"]
+
+
 def test_an_upload_that_never_arrives(cai: Cai) -> None:
     """It is said to be absent, not taken for done."""
     cai.fake.faults.add(Fault(method="POST", path="/files$", status=200, message="{}", times=None))

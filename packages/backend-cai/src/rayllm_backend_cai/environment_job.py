@@ -156,4 +156,4 @@ class Environments:
         folder, _, name = path.rpartition("/")
         there = {file.path: file.file_size for file in self.client.files.folder(self.project, folder)}
         if there.get(name) != len(content):
-            self.client.files.upload(self.project, path, content)
+            self.client.files.upload(self.project, path, content, there=there, by_content=True)

@@ -35,12 +35,27 @@ class Files:
         except NotFoundError:
             return []
 
-    def upload(self, project: str, path: str, content: bytes, *, there: Collection[str] | None = None) -> None:
-        """Write a file, whatever is there. `there`: the names in its folder, where they were listed just now.
+    def upload(
+        self,
+        project: str,
+        path: str,
+        content: bytes,
+        *,
+        there: Collection[str] | None = None,
+        by_content: bool = False,
+    ) -> None:
+        """Write a file, whatever is there.
 
         The platform never overwrites: it stores `name(1).txt` beside and says nothing. So what is there goes first, and
         the folder is looked at afterwards; what was stored under another name is taken away again. For a moment there
         is no such file: do not write over what may be read meanwhile.
+
+        Args:
+            project: its id.
+            path: of the file.
+            content: all of it.
+            there: the names in its folder, where they were listed just now.
+            by_content: the name tells the content, so that what somebody else writes there meanwhile is the same.
 
         Raises:
             InputError: the path leads out of the project.
@@ -59,7 +74,7 @@ class Files:
             strays = [other for other in after.keys() - before if other != name and _is_copy(other, name)]
             for stray in strays:
                 self.delete(project, str(PurePosixPath(parent, stray)))
-            is_theirs = strays and name not in before  # somebody's, which the first list had not yet
+            is_theirs = strays and name not in before and not by_content  # the first list had it not yet
             if stored and stored.file_size == len(content) and not is_theirs:
                 return
         raise fault or CaiError(

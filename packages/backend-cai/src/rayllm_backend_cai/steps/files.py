@@ -28,7 +28,7 @@ class Disk:
             sizes = self._sizes(path.parent)
             if sizes.get(path.name) != len(content):
                 progress("files", f"uploading RayLLM's code, {len(content) >> 10} KiB")
-                self._client.files.upload(self._project, str(path), content, there=sizes)
+                self._client.files.upload(self._project, str(path), content, there=sizes, by_content=True)
 
     def lay_secrets(self, secrets: Mapping[str, str], progress: Progress) -> None:
         """The deployment's secrets. Those of other deployments in this project stay."""
