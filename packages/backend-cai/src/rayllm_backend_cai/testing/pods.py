@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import os
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Mapping
@@ -141,10 +140,12 @@ class Pod:
         return [process for process in there if _runs(process)]
 
     def kill(self, *, oom: bool = False) -> None:
-        """Kill its script as the kernel does, for lack of memory or by another hand."""
+        """Kill it as the kernel does, for lack of memory or by another hand: all that a container runs ends at once."""
         if self._process and self._process.poll() is None:
             self._oom = oom
-            os.kill(self._process.pid, signal.SIGKILL)
+            for process in reversed(self.processes()):  # the script last: who is left without it would be asked to end
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     async def stop(self) -> None:
         """End all its processes; returns when they are gone."""
