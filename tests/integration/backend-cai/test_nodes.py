@@ -63,7 +63,7 @@ def test_no_secret_reaches_the_models(cluster: Any) -> None:
     assert not [said for name in cluster.made for said in secrets if said in cluster.cai.fake.log(name)]
     for name in cluster.made:
         for process in cluster.cai.fake.pod(name).processes():
-            assert not [said for said in secrets if said in " ".join(process.cmdline())]
+            assert not [said for said in secrets if said in " ".join(argv_of(process))]
 
 
 def test_a_head_that_dies_in_its_place(cluster: Any) -> None:

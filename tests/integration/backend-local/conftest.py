@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests import conftest
-from tests.conftest import free_port
+from tests.conftest import command_of, free_port
 
 from rayllm import Cluster, ClusterSpec
 from rayllm.cluster.serve_api import ServeApi
@@ -90,8 +90,7 @@ class Local:
     def pid(self, *words: str) -> int:
         """The process whose command line has these words."""
         for pid in self.pids():
-            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if all(word in line for word in words):
+            if all(word in command_of(pid) for word in words):
                 return pid
         raise AssertionError(words)
 

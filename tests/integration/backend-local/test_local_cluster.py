@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import command_of
 
 from rayllm import ClusterError
 from rayllm.cluster.serve_api import ServeApi
@@ -69,7 +70,7 @@ def test_only_the_token_opens_it(cluster: Any) -> None:
     with ServeApi(found.dashboard_url) as stranger, pytest.raises(ClusterError, match="asks for a token"):
         stranger.details()
     for pid in cluster.pids():
-        assert found.token.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert found.token not in command_of(pid)
     for log in (Path(os.environ["RAYLLM_HOME"]) / "clusters" / cluster.name / "logs").iterdir():
         assert found.token.encode() not in log.read_bytes()
 
@@ -78,7 +79,7 @@ def test_everything_listens_on_loopback(served: Any) -> None:
     """No process can be reached from another machine, but for a port that Serve's replicas guard with the token."""
     inodes = set()
     for pid in served.pids():
-        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::ServeReplica"):
+        if command_of(pid).startswith("ray::ServeReplica"):
             continue  # Serve binds its gRPC port between replicas to every address, and can't be told not to
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             try:
