@@ -227,6 +227,8 @@ def test_a_worker_whose_memory_ran_out_is_explained_and_replaced(cluster: Cluste
     assert "kept-fixed-1 goes: failed: out of memory: it took more than its 4 GB" in cluster.told
     cluster.await_ready("kept-fixed-3")
     assert cluster.names() == {"kept", "kept-fixed-2", "kept-fixed-3"}
+    # until then it places replicas on it, and where these go afterwards is its own affair
+    cluster.until("Ray has noticed", lambda: "kept-fixed-1" not in cluster.alive().values())
 
 
 def test_scaling_down_lets_a_request_finish(cluster: Cluster) -> None:
