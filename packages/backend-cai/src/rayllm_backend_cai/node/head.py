@@ -19,9 +19,9 @@ from rayllm_backend_cai.node.records import Own, Watched
 from rayllm_backend_cai.node.stopping import Stopping
 from rayllm_backend_cai.shared import HeadRecord, Wanted
 
-_AT_ONCE_S = 0.0
-"""How long Ray's head may take to end. A raylet that is asked to end takes its node out of Ray's records; were they cut
-off just then, they would have actors on a node that is gone, and no later head would start these again."""
+GRACE_S = 5.0
+_REST_S = 1.0
+"""For what is left of a Ray that ended: nothing of it is of use any more."""
 
 
 class Head(Node):
@@ -79,7 +79,7 @@ class Head(Node):
         if self.stopping:
             self.own.note("leaving", "the platform stops the application")
         self._keeping.stop()
-        self.ray.stop(_AT_ONCE_S)
+        self.ray.stop(GRACE_S)
 
     def _live(self, wanted: Wanted) -> None:
         since = time.time()
@@ -88,7 +88,7 @@ class Head(Node):
         storage.keep_private(self.pod.home / "secrets")
         argv = ray_command.head(self.pod, wanted.head, gcs_port=self._gcs, dashboard_port=self._dashboard)
         told = environments.of_head(self.pod, listen=self._listen, dashboard=self._dashboard, metrics=self._metrics)
-        self.ray.start(argv, environments.of_ray(self.pod, self.environ, told), _AT_ONCE_S)
+        self.ray.start(argv, environments.of_ray(self.pod, self.environ, told), _REST_S)
         self.await_joined()
         if self.stopping:
             return
